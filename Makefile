@@ -1,0 +1,166 @@
+# make help lists the targets. On a Debian or Ubuntu machine with git, make and a C compiler nothing else has to be
+# set up: what is missing is installed (root or passwordless sudo) or named in one command to run.
+
+PROFILE ?=
+SANITIZE ?=
+CC ?= gcc
+MACHINE := $(shell $(CC) -dumpmachine)
+ARCH := $(firstword $(subst -, ,$(MACHINE)))
+
+# V=1 shows every command.
+V ?=
+Q := $(if $(V),,@)
+
+BUILD := build$(if $(SANITIZE),/sanitize)
+PROGRAM := $(BUILD)/ffbench
+ENGINE := $(BUILD)/libffbench.so
+
+OPTIMISE := $(if $(SANITIZE),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined,-O3 -g)
+# No fused multiply-add unless a kernel asks for it: the same bits on every instruction set.
+CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Werror $(OPTIMISE) -ffp-contract=off -fno-math-errno \
+          -fno-trapping-math -fPIC -fopenmp -MMD -MP $(CFLAGS_EXTRA)
+LDFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -fopenmp $(LDFLAGS_EXTRA)
+
+# OpenBLAS: its OpenMP build, so that one thread pool serves all.
+OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(ARCH)-linux-gnu/openblas-openmp))
+OPENBLAS_INCLUDE := $(firstword $(wildcard /usr/include/$(ARCH)-linux-gnu/openblas-openmp /usr/include/openblas))
+OPENBLAS_CFLAGS := $(if $(OPENBLAS_INCLUDE),-I$(OPENBLAS_INCLUDE))
+OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)) -lopenblas
+comma := ,
+
+# oneDNN is optional: WITHOUT_ONEDNN=1 builds as if it were not there.
+WITHOUT_ONEDNN ?=
+ONEDNN_HEADER := $(if $(WITHOUT_ONEDNN),,$(firstword $(wildcard /usr/include/oneapi/dnnl/dnnl.h /usr/local/include/oneapi/dnnl/dnnl.h)))
+ONEDNN_CFLAGS := $(if $(ONEDNN_HEADER),-DFFB_HAVE_ONEDNN)
+ONEDNN_LIBS := $(if $(ONEDNN_HEADER),-ldnnl)
+
+LUA_CFLAGS := -I/usr/include/lua5.4
+LUA_LIBS := -llua5.4
+
+ENGINE_SOURCES := $(wildcard base/*.c nn/*.c models/*.c datasets/*.c algorithms/backprop/*.c backends/*.c backends/reference/*.c backends/cpu/*.c)
+HARNESS_SOURCES := $(filter-out harness/main.c,$(wildcard harness/*.c harness/meters/*.c))
+TRAINERS := bp_fp32 bp_int8 bp_ui8 bp_gdai8 ff_int8
+TRAINER_OBJECTS := $(TRAINERS:%=$(BUILD)/trainers/%.so)
+TEST_SOURCES := $(wildcard tests/test_*.c)
+TESTS := $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
+TEST_PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
+
+# Everything that compiles waits for this stamp.
+READY := build/.dependencies
+
+.PHONY: all test ci lint bench data help clean reproduce report check format install-dependencies search doctor
+.DELETE_ON_ERROR:
+all: $(PROGRAM) $(TRAINER_OBJECTS)
+
+$(READY): scripts/setup
+	@mkdir -p build
+	@scripts/setup && touch $@
+# With nothing installed yet the lists above were made without the libraries: look again once they are there.
+ifeq ($(wildcard $(READY)),)
+Makefile: $(READY)
+	@touch Makefile
+endif
+
+$(BUILD)/objects/%.o: %.c $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC   $@")
+	$(Q)$(CC) $(CFLAGS) $(CFLAGS_$(subst /,_,$(<D))) $(CFLAGS_$(notdir $(<:.c=))) $(ISA_FLAGS) -c $< -o $@
+
+ifeq ($(ARCH),x86_64)
+$(BUILD)/objects/backends/cpu/%_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mavx2
+$(BUILD)/objects/backends/cpu/%_avx2.o: ISA_FLAGS := -mavx2 -mfma
+endif
+ifeq ($(ARCH),aarch64)
+$(BUILD)/objects/backends/cpu/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
+endif
+CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
+CFLAGS_harness := $(LUA_CFLAGS) $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
+CFLAGS_tests := $(LUA_CFLAGS) -Itests -DFFB_BUILD_DIRECTORY='"$(BUILD)"'
+CFLAGS_bench := $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
+CFLAGS_provenance := -include build/build_info.h
+
+# Rewritten only when it changes, so that a build of the same commit compiles nothing.
+.PHONY: build_info
+build/build_info.h: build_info
+build_info: | $(READY)
+	@scripts/build-info "$(CC)" "$(filter-out -MMD -MP -I.,$(CFLAGS))" > build/build_info.h.new
+	@cmp -s build/build_info.h.new build/build_info.h || cp build/build_info.h.new build/build_info.h
+	@rm -f build/build_info.h.new
+$(BUILD)/objects/harness/provenance.o: build/build_info.h
+
+$(ENGINE): $(call objects,$(ENGINE_SOURCES)) scripts/libffbench.map
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--version-script=scripts/libffbench.map -Wl,-soname,libffbench.so $(filter %.o,$^) -o $@ \
+	  $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -ljansson -lz -lm
+
+$(BUILD)/libharness.a: $(call objects,$(HARNESS_SOURCES))
+	@rm -f $@
+	$(if $(V),,@echo "  AR   $@")
+	$(Q)ar rcs $@ $^
+
+$(PROGRAM): $(call objects,harness/main.c) $(BUILD)/libharness.a $(ENGINE)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' $(filter %.o %.a,$^) -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+
+$(BUILD)/trainers/%.so: $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--version-script=scripts/trainer.map -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -lm
+$(foreach name,$(TRAINERS),$(eval $(BUILD)/trainers/$(name).so: $(call objects,$(wildcard algorithms/$(name)/*.c)) scripts/trainer.map))
+
+$(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+$(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) -shared $(LDFLAGS) $< -o $@ -L$(BUILD) -lffbench
+$(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -lm
+.SECONDARY:
+
+test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (under three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+	@scripts/run-tests $(BUILD)
+
+lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
+	@scripts/lint
+
+ci:  ## what .ci/run does after installing
+	@bash .ci/run
+
+bench: all $(BENCHES)  ## step times, multiply-accumulates a second, ratio to this machine's peaks
+	@scripts/bench $(BUILD)
+
+data:  ## download MNIST and CIFAR-10 into ./data, checked by SHA-256
+	scripts/get-data
+
+PROFILE_OPTION = $(if $(PROFILE),--profile $(PROFILE))
+reproduce: reproduce-table5  ## every table and figure
+reproduce-%: all experiments/%.lua  ## one of them: reproduce-table5
+	@scripts/ensure-data
+	@$(PROGRAM) run experiments/$*.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
+report: all  ## tables again from the records at hand, without training
+	@$(PROGRAM) report experiments/table5.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
+check: all  ## hold the records against the paper and the profile's tolerances
+	@$(PROGRAM) check experiments/table5.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
+search: all  ## search learning rates on the validation split, the same budget for every algorithm
+	@$(PROGRAM) run experiments/search.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
+doctor: all  ## what this machine can and cannot measure
+	@$(PROGRAM) doctor
+
+format:  ## clang-format every C file
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+install-dependencies: $(READY)  ## install what is missing, nothing else
+clean:  ## remove what was built; results stay
+	rm -rf build
+
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
+	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  WITHOUT_ONEDNN=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
+
+-include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)

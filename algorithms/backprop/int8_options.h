@@ -1,0 +1,43 @@
+/* Options that the three INT8 backpropagation trainers share. */
+#ifndef FFBENCH_ALGORITHMS_BACKPROP_INT8_OPTIONS_H
+#define FFBENCH_ALGORITHMS_BACKPROP_INT8_OPTIONS_H
+
+#include "algorithms/backprop/backprop.h"
+
+struct ffb_int8_options {
+  struct ffb_optimiser_options optimiser;
+  int update, weights, rounding;
+  bool quantise_weight_gradient;
+};
+
+/* clang-format off */
+#define FFB_INT8_OPTIONS(type, member, rate, rounding_default)                                                                             \
+  FFB_OPTIMISER_OPTIONS(type, member.optimiser, rate, "0", "sgd", "cosine"),                                                              \
+  {"update", FFB_OPTION_CHOICE, offsetof(type, member.update), "fused", 0, 0, ffb_update_names,                                           \
+   "fused: a layer learns as soon as its gradient is known, so no gradient is stored; separate: all gradients first"},                    \
+  {"weights", FFB_OPTION_CHOICE, offsetof(type, member.weights), "fp32_master", 0, 0, ffb_weight_names,                                   \
+   "what is stored: an FP32 master copy, or INT8 only with stochastic rounding of the update"},                                           \
+  {"rounding", FFB_OPTION_CHOICE, offsetof(type, member.rounding), rounding_default, 0, 0, ffb_rounding_names, "rounding of gradients"},  \
+  {"quantise_weight_gradient", FFB_OPTION_BOOLEAN, offsetof(type, member.quantise_weight_gradient), "true", 0, 0, NULL,                   \
+   "round the weight gradient to INT8 as well"}
+/* clang-format on */
+
+/* The policy of direct quantisation with these options; a trainer adds its own to it. */
+static inline struct ffb_backprop_policy ffb_int8_policy(const struct ffb_int8_options *chosen) {
+  return (struct ffb_backprop_policy){.optimiser = chosen->optimiser,
+                                      .precision = {.int8 = true,
+                                                    .input_rounding = FFB_ROUND_NEAREST,
+                                                    .gradient_rounding = (enum ffb_rounding)chosen->rounding,
+                                                    .quantise_weight_gradient = chosen->quantise_weight_gradient,
+                                                    .int8_weights = chosen->weights,
+                                                    .separate_update = chosen->update}};
+}
+
+/* The hooks that are the same in all three. */
+#define FFB_INT8_TRAINER                                                                                               \
+  .magic = FFB_TRAINER_MAGIC, .version = FFB_TRAINER_VERSION, .size = sizeof(struct ffb_trainer), .options = options,  \
+  .options_size = sizeof(struct options), .result_version = 1, .flags = FFB_TRAINER_INT8, .create = create,            \
+  .destroy = ffb_backprop_destroy, .train_step = ffb_backprop_train_step, .end_epoch = ffb_backprop_end_epoch,         \
+  .predict = ffb_backprop_predict, .plan = ffb_backprop_plan, .save = ffb_backprop_save, .load = ffb_backprop_load
+
+#endif

@@ -1,0 +1,262 @@
+/* FF-INT8 (Ma, Panda, Reda, DAC 2025): the forward-forward algorithm with INT8 products and a look-ahead loss.
+ * settings.c has the options and their readings, programs.c what a step does; this file is the trainer around them. */
+#include "algorithms/ff_int8/programs.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+static void destroy(struct ffb_trainer_state *s) {
+  if (!s)
+    return;
+  ffb_parameters_destroy(&s->parameters);
+  ffb_plan_destroy(s->plan);
+  ffb_free(s->train);
+  ffb_free(s->padded);
+  ffb_free(s->scores);
+  ffb_free(s);
+}
+
+static void set_label_levels(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup) {
+  s->on = -INFINITY;
+  s->off = INFINITY;
+  for (int64_t c = 0; c < setup->network->channels; c++) {
+    s->on = fmaxf(s->on, (1 - setup->mean[c]) / setup->deviation[c]);
+    s->off = fminf(s->off, (0 - setup->mean[c]) / setup->deviation[c]);
+  }
+}
+
+static bool make_tensors(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup, struct ffb_error *error) {
+  struct ffb_precision precision = {.int8 = true,
+                                    .input_rounding = s->settings.input_rounding,
+                                    .gradient_rounding = s->settings.gradient_rounding,
+                                    .int8_weights = s->settings.int8_weights};
+  bool head = ff_has_head(&s->settings);
+  if (!ffb_parameters_create(&s->parameters, s->plan, setup->network, &precision, &s->settings.optimiser, setup->seed,
+                             head, error))
+    return false;
+  s->statistics = ffb_plan_persistent(s->plan, FFB_TAG_WORKSPACE, FFB_F64, "statistics",
+                                      (int64_t[4]){s->unit_count + 1, FFB_STATISTIC_COUNT, 1, 1}, error);
+  if (head) {
+    const struct ffb_unit *unit = &setup->network->units[s->unit_count];
+    s->head_factor =
+        ffb_plan_persistent(s->plan, FFB_TAG_OPTIMISER, FFB_F32, "head_factor", (int64_t[4]){1, 1, 1, 1}, error);
+    for (int i = unit->first_layer; i < unit->first_layer + unit->layer_count; i++) {
+      struct ffb_layer_parameters *layer = &s->parameters.layers[i];
+      layer->rule.sgd.multiplier = layer->rule.adam.multiplier = s->head_factor;
+      layer->bias_rule.sgd.multiplier = layer->bias_rule.adam.multiplier = s->head_factor;
+    }
+  }
+  bool keep = s->settings.negatives == FF_HARD && s->settings.drawn == FF_DRAWN_ONCE;
+  if (keep)
+    s->kept = ffb_plan_persistent(s->plan, FFB_TAG_DATASET, FFB_S32, "negatives",
+                                  (int64_t[4]){setup->train_records, 1, 1, 1}, error);
+  return s->statistics && (!head || s->head_factor) && (!keep || s->kept);
+}
+
+static bool initialise(struct ffb_trainer_state *s, int64_t train_records, struct ffb_error *error) {
+  if (s->head_factor) {
+    double rate = s->settings.optimiser.learning_rate;
+    float factor = rate > 0 ? (float)(s->settings.head_learning_rate / rate) : 0;
+    if (!ffb_tensor_write(s->plan, s->head_factor, &factor, error))
+      return false;
+  }
+  if (s->kept) {
+    int32_t *none = ffb_allocate((size_t)train_records, sizeof *none, error);
+    if (!none)
+      return false;
+    memset(none, 0xff, (size_t)train_records * sizeof *none);
+    bool good = ffb_tensor_write(s->plan, s->kept, none, error);
+    ffb_free(none);
+    if (!good)
+      return false;
+  }
+  return ffb_parameters_initialise(&s->parameters, error);
+}
+
+static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup, struct ffb_error *error) {
+  if (!ff_settings_validate(setup, error))
+    return false;
+  struct ffb_trainer_state *s = ffb_allocate(1, sizeof *s, error);
+  if (!s)
+    return false;
+  const struct ffb_network *network = setup->network;
+  ff_settings_resolve(setup->options, &s->settings);
+  s->network = network;
+  for (int i = 0; i < network->unit_count; i++)
+    s->unit_count += !network->units[i].head;
+  s->batch = setup->batch;
+  s->steps_per_epoch = (setup->train_records + setup->batch - 1) / setup->batch;
+  s->steps = s->steps_per_epoch * setup->epochs;
+  s->epochs = setup->epochs;
+  s->seed = setup->seed;
+  memcpy(s->mean, setup->mean, sizeof s->mean);
+  memcpy(s->deviation, setup->deviation, sizeof s->deviation);
+  set_label_levels(s, setup);
+  s->padded = ffb_allocate((size_t)(s->batch * ffb_network_features(network, 0)), 1, error);
+  s->scores = ffb_allocate((size_t)(s->batch * network->classes), sizeof *s->scores, error);
+  s->plan = ffb_plan_create(setup->backend, setup->device, error);
+  if (!s->padded || !s->scores || !s->plan || !make_tensors(s, setup, error) ||
+      !ff_build_programs(s, setup->train_records % setup->batch, error) || !ffb_plan_finish(s->plan, error) ||
+      !initialise(s, setup->train_records, error)) {
+    destroy(s);
+    return false;
+  }
+  *state = s;
+  return true;
+}
+
+/* Greedy: equal epochs for each unit, the last one takes what is left over. */
+static int unit_in_training(const struct ffb_trainer_state *s, int64_t epoch) {
+  if (s->settings.schedule != FF_GREEDY)
+    return 0;
+  int64_t unit = epoch * s->unit_count / s->epochs;
+  return (int)(unit < s->unit_count ? unit : s->unit_count - 1);
+}
+
+static uint32_t draw_number(const struct ffb_trainer_state *s, int64_t epoch) {
+  if (s->settings.drawn == FF_DRAWN_ONCE)
+    return 0;
+  return (uint32_t)(s->settings.drawn == FF_DRAWN_EPOCH ? epoch + 1 : s->step + 1);
+}
+
+static bool train_step(struct ffb_trainer_state *s, const struct ffb_batch *batch, struct ffb_error *error) {
+  int64_t epoch = s->step / s->steps_per_epoch;
+  struct ff_stage *stage = &s->train[unit_in_training(s, epoch)][batch->rows != s->batch];
+  if (batch->rows != stage->rows)
+    return ffb_fail(error, "a batch of %lld rows was not planned for", (long long)batch->rows);
+  const struct ffb_optimiser_options *optimiser = &s->settings.optimiser;
+  double rate = ffb_schedule_rate(optimiser, s->step, s->steps, s->steps_per_epoch);
+  bool good = ffb_step_scalars_write(&s->parameters.step, s->plan, optimiser, rate,
+                                     s->settings.lambda_step * (double)epoch, s->step, draw_number(s, epoch), error) &&
+              ffb_tensor_write(s->plan, stage->images, batch->images, error) &&
+              ffb_tensor_write(s->plan, stage->labels, batch->labels, error) &&
+              ffb_tensor_write(s->plan, stage->index, batch->index, error) && ffb_program_run(stage->program, error);
+  s->step += good;
+  return good;
+}
+
+static bool end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statistics *statistics, struct ffb_error *error) {
+  size_t count = ffb_tensor_bytes(s->statistics) / sizeof(double);
+  double *totals = ffb_allocate(count, sizeof *totals, error), samples = 0, loss = 0;
+  double *zeros = ffb_allocate(count, sizeof *zeros, error);
+  bool good = totals && zeros && ffb_tensor_read(s->plan, s->statistics, totals, error) &&
+              ffb_tensor_write(s->plan, s->statistics, zeros, error);
+  *statistics = (struct ffb_epoch_statistics){.train_accuracy = NAN, .not_finite_step = -1};
+  for (int unit = 0; good && unit < s->unit_count; unit++) {
+    const double *own = totals + (size_t)unit * FFB_STATISTIC_COUNT;
+    samples += own[FFB_STATISTIC_SAMPLES];
+    loss += own[FFB_STATISTIC_LOSS];
+    if (own[FFB_STATISTIC_SAMPLES] > 0)
+      statistics->train_accuracy = 100 * own[FFB_STATISTIC_CORRECT] / own[FFB_STATISTIC_SAMPLES];
+    if (own[FFB_STATISTIC_NOT_FINITE] > 0 && !statistics->not_finite)
+      memcpy(statistics->not_finite_where, s->network->units[unit].name, FFB_NAME_BYTES);
+    statistics->not_finite += (int64_t)own[FFB_STATISTIC_NOT_FINITE];
+  }
+  statistics->loss = samples > 0 ? loss / samples : NAN;
+  ffb_free(totals);
+  ffb_free(zeros);
+  return good;
+}
+
+static bool predict_batch(struct ffb_trainer_state *s, const uint8_t *images, int64_t rows, float *scores,
+                          struct ffb_error *error) {
+  int64_t classes = s->network->classes;
+  bool by_label = s->settings.goodness != FF_CLASS_GROUPS && s->settings.inference != FF_LINEAR_HEAD;
+  if (!ffb_tensor_write(s->plan, s->predict.images, images, error) || !ffb_program_run(s->predict.program, error) ||
+      !ffb_tensor_read(s->plan, s->predict.scores, s->scores, error))
+    return false;
+  for (int64_t row = 0; row < rows; row++) {
+    for (int64_t c = 0; c < classes; c++)
+      scores[row * classes + c] = by_label ? s->scores[c * s->batch + row] : s->scores[row * classes + c];
+  }
+  return true;
+}
+
+static bool predict(struct ffb_trainer_state *s, const struct ffb_batch *batch, float *scores,
+                    struct ffb_error *error) {
+  size_t image = (size_t)ffb_network_features(s->network, 0);
+  for (int64_t row = 0; row < batch->rows; row += s->batch) {
+    int64_t rows = batch->rows - row < s->batch ? batch->rows - row : s->batch;
+    const uint8_t *images = batch->images + (size_t)row * image;
+    if (rows < s->batch)
+      images = memcpy(s->padded, images, (size_t)rows * image);
+    if (!predict_batch(s, images, rows, scores + row * s->network->classes, error))
+      return false;
+  }
+  return true;
+}
+
+static struct ffb_plan *plan(struct ffb_trainer_state *s) {
+  return s->plan;
+}
+
+static size_t save(const struct ffb_trainer_state *s, void *to) {
+  if (to)
+    memcpy(to, &s->step, sizeof s->step);
+  return sizeof s->step;
+}
+
+static bool load(struct ffb_trainer_state *s, const void *from, size_t bytes, struct ffb_error *error) {
+  if (bytes != sizeof s->step)
+    return ffb_fail(error, "the trainer's part of the checkpoint has %zu bytes, not %zu", bytes, sizeof s->step);
+  memcpy(&s->step, from, bytes);
+  return true;
+}
+
+/* Forward and weight gradient of every unit for positives and negatives; the chain adds the input gradients of all
+ * units but the first, a head a neutral forward pass of everything and its own weight gradient. Greedy: the step that
+ * trains the last unit. */
+static bool count_operations(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
+                             struct ffb_operation_count *predict) {
+  struct ff_settings settings;
+  ff_settings_resolve(setup->options, &settings);
+  bool groups = settings.goodness == FF_CLASS_GROUPS, head = ff_has_head(&settings);
+  int64_t pass_rows = groups ? rows : 2 * rows, tries = groups || settings.inference == FF_LINEAR_HEAD ? 1 : 0;
+  const struct ffb_network *network = setup->network;
+  int last = -1;
+  for (int i = 0; i < network->layer_count; i++)
+    last = network->units[network->layers[i].unit].head ? last : network->layers[i].unit;
+  *train = *predict = (struct ffb_operation_count){0};
+  tries = tries ? tries : network->classes;
+  for (int i = 0; i < network->layer_count; i++) {
+    const struct ffb_layer *layer = &network->layers[i];
+    if (layer->kind != FFB_LAYER_LINEAR)
+      continue;
+    int64_t weights = layer->in_features * layer->out_features;
+    bool in_head = network->units[layer->unit].head, greedy = settings.schedule == FF_GREEDY;
+    if (in_head) {
+      train->mac_s8 += head ? 2 * rows * weights : 0;
+      predict->mac_s8 += settings.inference == FF_LINEAR_HEAD ? rows * weights : 0;
+      continue;
+    }
+    bool learns = !greedy || layer->unit == last;
+    train->mac_s8 += (learns ? 2 : 1) * pass_rows * weights + (head ? rows * weights : 0);
+    if (settings.lookahead == FF_LOOKAHEAD_CHAIN && layer->unit > 0)
+      train->mac_s8 += pass_rows * weights;
+    predict->mac_s8 += tries * rows * weights;
+  }
+  return true;
+}
+
+extern const struct ffb_trainer ffbench_trainer;
+const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
+                                            .version = FFB_TRAINER_VERSION,
+                                            .size = sizeof(struct ffb_trainer),
+                                            .name = "ff_int8",
+                                            .description = "forward-forward in INT8 with a look-ahead loss",
+                                            .options = ff_option_table,
+                                            .options_size = sizeof(struct ff_options),
+                                            .result_version = 1,
+                                            .flags = FFB_TRAINER_INT8 | FFB_TRAINER_FORWARD_FORWARD,
+                                            .create = create,
+                                            .destroy = destroy,
+                                            .train_step = train_step,
+                                            .end_epoch = end_epoch,
+                                            .predict = predict,
+                                            .plan = plan,
+                                            .save = save,
+                                            .load = load,
+                                            .count_operations = count_operations,
+                                            .validate = ff_settings_validate};

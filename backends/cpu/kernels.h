@@ -1,0 +1,113 @@
+/* The vector kernels of the CPU backend: one table per instruction set, all made from the same source (kernels.inc).
+ * A kernel works on one thread's share; the drivers (products.c, elementwise.c) split the work and join it again.
+ *
+ * Products. Every product is made of tiles out[r][l] = sum over g of rows[r][g] * panel[g][l], r < tile_rows,
+ * l < panel = 2 * lanes. A `word` is 4 bytes: one FP32 number, or `group` consecutive INT8 elements along K (4 signed
+ * bytes, or 2 elements widened to 16 bits, as the instruction set multiplies them). The panel is the operand that
+ * fills vector lanes; each word of `rows` is broadcast. Every output is one sum over g in order, whatever the tiling,
+ * so results do not depend on the number of threads.
+ *
+ * On x86 the dot product takes unsigned by signed bytes: a panel holds x + 128, and a tile starts from
+ * -128 * (sum of its row), which `start` carries; it is 0 where the instruction takes signed bytes. */
+#ifndef FFBENCH_BACKENDS_CPU_KERNELS_H
+#define FFBENCH_BACKENDS_CPU_KERNELS_H
+
+#include "backends/backend.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { FFB_CPU_MAX_LANES = 16, FFB_CPU_MAX_PANEL = 2 * FFB_CPU_MAX_LANES, FFB_CPU_MAX_TILE_ROWS = 12 };
+
+/* How stochastic rounding draws; stochastic false rounds to nearest even. */
+struct ffb_cpu_rounding {
+  bool stochastic;
+  uint32_t purpose, step;
+  uint64_t seed;
+};
+
+/* What happens to a finished tile of a forward product or an input gradient. */
+struct ffb_cpu_finish {
+  void *y; /* F32, or S32 with raw */
+  int64_t stride;
+  bool integer;      /* the tile holds S32 */
+  bool raw;          /* store the tile's words as they are */
+  float scale;       /* with integer: what a word is multiplied by */
+  const float *bias; /* by column of y */
+  const float *mask; /* elements as y */
+  bool relu, accumulate;
+};
+
+/* What happens to a finished tile of a weight gradient. */
+struct ffb_cpu_update {
+  enum ffb_rule kind;
+  float *weights, *first, *second; /* first: momentum of SGD (null without), or Adam's first moment */
+  int64_t stride;
+  float rate; /* learning_rate * multiplier */
+  float decay, momentum;
+  float beta1, beta2, complement1, complement2, correction1, correction2, epsilon; /* complement = 1 - beta */
+  bool integer;                                                                    /* the tile holds S32 */
+  float scale;                                                                     /* of an S32 word */
+  bool quantise; /* round the gradient to INT8 and back */
+  float quantum, reciprocal;
+  struct ffb_cpu_rounding rounding;
+};
+
+struct ffb_cpu_kernels {
+  const char *name;
+  int lanes, panel, tile_rows, group;
+  const char *dot; /* how INT8 is multiplied, for describe */
+
+  /* Pack words g0 .. g1-1 of one panel. _rows: lane l is row l of x (`count` valid rows, the rest zero), words run along
+   * the row; _columns: lane l is column l, words run down the columns. k = elements along K, stride between rows. */
+  void (*panel_rows_f32)(float *panel, const float *x, int64_t stride, int64_t count, int64_t g0, int64_t g1);
+  void (*panel_columns_f32)(float *panel, const float *x, int64_t stride, int64_t count, int64_t k);
+  void (*panel_rows_s8)(int32_t *panel, const int8_t *x, int64_t stride, int64_t count, int64_t k, int64_t g0,
+                        int64_t g1);
+  void (*panel_columns_s8)(int32_t *panel, const int8_t *x, int64_t stride, int64_t count, int64_t k);
+  /* The broadcast operand. _row: one row of k elements as words, zero-padded; returns `start`. _columns: `panel` columns
+   * (count valid) as words[g][stride_words]; start[l] for each. */
+  int32_t (*broadcast_row_s8)(int32_t *words, const int8_t *x, int64_t k);
+  void (*broadcast_columns_s8)(int32_t *words, int64_t stride_words, int32_t *start, const int8_t *x, int64_t stride,
+                               int64_t count, int64_t k);
+
+  /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. */
+  void (*tile_f32)(int count, float *out, const float *panel, const float *rows, int64_t row_stride, int64_t row_step,
+                   int64_t groups);
+  void (*tile_s8)(int count, int32_t *out, const int32_t *panel, const int32_t *rows, int64_t row_stride,
+                  int64_t row_step, int64_t groups, const int32_t *start);
+  /* Finish a tile: its rows are rows of y (from row0, column0; `count` valid columns), or, transposed, columns of y. */
+  void (*finish_rows)(const struct ffb_cpu_finish *finish, const void *tile, int rows, int64_t row0, int64_t column0,
+                      int64_t count);
+  void (*finish_columns)(const struct ffb_cpu_finish *finish, const void *tile, int columns, int64_t column0,
+                         int64_t row0, int64_t count);
+  /* Largest |word| of a tile. */
+  uint32_t (*tile_absmax)(const int32_t *tile, int rows, int64_t count);
+  /* Apply the rule to rows row0.., columns column0.. of the weights; returns the absmax bits of the new weights. */
+  uint32_t (*update_tile)(const struct ffb_cpu_update *update, const void *tile, int rows, int64_t row0,
+                          int64_t column0, int64_t count);
+
+  /* Elementwise, over n elements. absmax: the bits of max|x| (of a NaN where there is one). */
+  uint32_t (*absmax_f32)(const float *x, int64_t n);
+  uint32_t (*absmax_s32)(const int32_t *x, int64_t n);
+  /* `index` is the first element's number in the tensor, a multiple of 4. */
+  void (*quantise)(int8_t *q, const float *x, int64_t n, float reciprocal, const struct ffb_cpu_rounding *rounding,
+                   uint64_t index);
+  void (*dequantise_s32)(float *out, const int32_t *x, int64_t n, float scale, bool accumulate);
+  void (*relu)(float *y, const float *x, int64_t n);
+  void (*relu_gradient)(float *gx, const float *gy, const float *y, int64_t n);
+  void (*add_scaled)(float *out, const float *a, const float *b, int64_t n, float factor);
+  void (*update)(const struct ffb_cpu_update *update, const float *gradient, int64_t begin, int64_t n);
+  /* One row or group of columns, summed as backends/reduce.h says. */
+  float (*dot_product)(const float *x, const float *y, int64_t n);
+  void (*scale)(float *y, const float *x, int64_t n, float factor, bool accumulate);
+  void (*normalise_gradient)(float *gx, const float *gy, const float *y, int64_t n, float inverse, float projection);
+};
+
+/* Null when this build or this processor has no such kernels. */
+const struct ffb_cpu_kernels *ffb_cpu_kernels_avx512(void);
+const struct ffb_cpu_kernels *ffb_cpu_kernels_avx2(void);
+const struct ffb_cpu_kernels *ffb_cpu_kernels_neon(void);
+const struct ffb_cpu_kernels *ffb_cpu_kernels_portable(void);
+
+#endif

@@ -1,0 +1,82 @@
+#if defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) &&                   \
+    defined(__AVX512VL__) && defined(__AVX512VNNI__)
+
+#include <immintrin.h>
+
+#define LANES     16
+#define TILE_ROWS 12
+#define GROUP     4
+#define OFFSET    0x80808080u
+#define ISA_NAME  "avx512"
+#define ISA_DOT   "vpdpbusd on bytes offset by 128"
+
+#include "backends/cpu/vectors.h"
+
+static inline vf multiply_add(vf sum, vf a, vf b) {
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+}
+static inline vi dot(vi sum, vi unsigned_bytes, vi signed_bytes) {
+  return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)unsigned_bytes, (__m512i)signed_bytes);
+}
+static inline vf minimum(vf a, vf b) {
+  return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
+static inline vf maximum(vf a, vf b) {
+  return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+static inline vf square_root(vf v) {
+  return (vf)_mm512_sqrt_ps((__m512)v);
+}
+static inline vi nearest(vf v) {
+  return (vi)_mm512_cvtps_epi32((__m512)v);
+}
+static inline vq multiply_low_words(vq a, vq b) {
+  return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+static inline vi deal_low(vq a, vq b) {
+  return (vi)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+}
+static inline vi deal_high(vq a, vq b) {
+  return (vi)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+}
+static inline vf load_part(const float *p, int n) {
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+static inline void store_part(float *p, vf v, int n) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+static inline vi load_bytes(const int8_t *p, int64_t n) {
+  __mmask16 mask = n >= LANES ? 0xFFFF : (__mmask16)((1u << n) - 1);
+  return (vi)_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, p));
+}
+static inline void store_bytes(int8_t *p, vi v, int64_t n) {
+  __mmask16 mask = n >= LANES ? 0xFFFF : (__mmask16)((1u << n) - 1);
+  _mm_mask_storeu_epi8(p, mask, _mm512_cvtepi32_epi8((__m512i)v));
+}
+static inline vi words_of_row(const int8_t *p, int64_t n) {
+  if (n >= 64)
+    return (vi)_mm512_loadu_si512(p);
+  return (vi)_mm512_maskz_loadu_epi8(((__mmask64)1 << n) - 1, p);
+}
+
+#include "backends/cpu/kernels.inc"
+
+const struct ffb_cpu_kernels *ffb_cpu_kernels_avx512(void) {
+  __builtin_cpu_init();
+  bool here = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+  return here ? &kernels : NULL;
+}
+
+#else
+
+#include "backends/cpu/kernels.h"
+
+#include <stddef.h>
+
+const struct ffb_cpu_kernels *ffb_cpu_kernels_avx512(void) {
+  return NULL;
+}
+
+#endif

@@ -1,0 +1,44 @@
+/* Vector types for kernels.inc, from LANES. GCC's vector extension does the arithmetic; only what it has no operator for
+ * is written for each instruction set. */
+#ifndef FFBENCH_BACKENDS_CPU_VECTORS_H
+#define FFBENCH_BACKENDS_CPU_VECTORS_H
+
+#include "backends/cpu/kernels.h"
+#include "backends/reduce.h"
+
+#include <stdint.h>
+#include <string.h>
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef uint64_t vq __attribute__((vector_size(4 * LANES)));
+typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
+static inline vf splat_f(float value) {
+  return value - (vf){0};
+}
+static inline vi splat_i(int32_t value) {
+  return value - (vi){0};
+}
+static inline vq splat_q(uint64_t value) {
+  return value - (vq){0};
+}
+
+/* Counters of the random blocks, ordered so that dealing pairs of 64-bit lanes gives elements in order: even lanes take
+ * the first half of the blocks. */
+static inline vq block_numbers(void) {
+  vq number = {0};
+  for (int lane = 0; lane < LANES / 2; lane++)
+    number[lane] = (uint64_t)(lane / 2 + (lane % 2) * (LANES / 4));
+  return number;
+}
+
+#endif

@@ -1,0 +1,45 @@
+#include "backends/reduce.h"
+#include "backends/reference/reference.h"
+
+#include <math.h>
+
+static const float smallest = 1e-8f;
+
+bool ffb_reference_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
+  (void)device;
+  const struct ffb_normalise *normalise = &arguments->normalise;
+  float *y = normalise->y->data, *inverse = normalise->inverse ? normalise->inverse->data : NULL;
+  const float *x = normalise->x->data;
+  int64_t rows = ffb_rows(normalise->x), columns = ffb_columns(normalise->x);
+  int groups = normalise->groups;
+  for (int64_t m = 0; m < rows; m++) {
+    for (int g = 0; g < groups; g++) {
+      int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
+      float squares = ffb_reduce_sum_squares(x + m * columns + start, end - start);
+      if (normalise->kind == FFB_NORMALISE_RMS)
+        squares /= (float)(end - start);
+      float factor = 1 / (sqrtf(squares) + smallest);
+      for (int64_t f = start; f < end; f++)
+        y[m * columns + f] = x[m * columns + f] * factor;
+      if (inverse)
+        inverse[m * groups + g] = factor;
+    }
+  }
+  return true;
+}
+
+bool ffb_reference_normalise_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
+  (void)device;
+  const struct ffb_normalise_gradient *normalise = &arguments->normalise_gradient;
+  float *gx = normalise->gx->data;
+  const float *gy = normalise->gy->data, *y = normalise->y->data, *inverse = normalise->inverse->data;
+  int64_t rows = ffb_rows(normalise->y), columns = ffb_columns(normalise->y);
+  float k = normalise->kind == FFB_NORMALISE_RMS ? 1 / (float)columns : 1;
+  for (int64_t m = 0; m < rows; m++) {
+    int64_t row = m * columns;
+    float along = ffb_reduce_dot(gy + row, y + row, columns) * k;
+    for (int64_t i = row; i < row + columns; i++)
+      gx[i] = inverse[m] * (gy[i] - y[i] * along);
+  }
+  return true;
+}

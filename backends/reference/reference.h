@@ -1,0 +1,35 @@
+/* The reference backend: every required operator of backend.h in plain C on one thread, written to be obviously right.
+ * It fills no optional slot, so it also runs every fused form as its composition.
+ *
+ * The operators ignore their device argument (null will do) and keep no state: another backend may put them into its
+ * own table where speed does not matter. Compile with -ffp-contract=off, or the bits differ. */
+#ifndef FFBENCH_BACKENDS_REFERENCE_REFERENCE_H
+#define FFBENCH_BACKENDS_REFERENCE_REFERENCE_H
+
+#include "backends/backend.h"
+
+/* bool ffb_reference_<name>(device, arguments) for every required operator; none of them can fail. */
+#define FFB_REFERENCE_DECLARE_0(name)                                                                                  \
+  bool ffb_reference_##name(struct ffb_device *device, const union ffb_arguments *arguments);
+#define FFB_REFERENCE_DECLARE_1(name)
+#define FFB_REFERENCE_DECLARE(NAME, name, optional) FFB_REFERENCE_DECLARE_##optional(name)
+FFB_OPERATORS(FFB_REFERENCE_DECLARE)
+#undef FFB_REFERENCE_DECLARE
+#undef FFB_REFERENCE_DECLARE_0
+#undef FFB_REFERENCE_DECLARE_1
+
+/* What the direction deviation d = 1 - cos(x, q) is made of. */
+struct ffb_deviation_sums {
+  double xx, xq, qq;
+};
+
+/* Sums over x[0 .. n-1] and q = clamp(nearest(x * inverse), -127, 127), in the order that backend.h gives for
+ * CLIP_SEARCH. */
+typedef void ffb_clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
+                           struct ffb_deviation_sums *sums);
+ffb_clip_sums ffb_reference_clip_sums;
+
+/* CLIP_SEARCH with the sums taken by `sums`: a backend that has threads passes its own. */
+void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search, ffb_clip_sums *sums);
+
+#endif

@@ -1,0 +1,109 @@
+-- The report of Table V's kind: what each algorithm reaches and what it costs, ours beside the paper's.
+local tables = require "lib.tables"
+
+local costs = {}
+
+local main = {
+  { metric = "accuracy", title = "Accuracy %" },
+  { metric = "time", title = "Time s" },
+  { metric = "energy", title = "Energy J" },
+  { metric = "memory", title = "Memory MB" },
+}
+
+local compared = {
+  { metric = "time", title = "Time" },
+  { metric = "energy", title = "Energy" },
+  { metric = "memory", title = "Memory" },
+}
+
+local function absolute_table(model, results)
+  local columns = { { title = "Algorithm", align = "left" } }
+  for _, column in ipairs(main) do
+    columns[#columns + 1] = { title = column.title, align = "right" }
+    columns[#columns + 1] = { title = "paper", align = "right" }
+  end
+  local list = tables.new(columns)
+  for _, row in ipairs(model.rows) do
+    local texts = { row.title .. (row.note and results:note(row.note) or "") }
+    for _, column in ipairs(main) do
+      texts[#texts + 1] = row:text(column.metric)
+      texts[#texts + 1] = row:paper_text(column.metric)
+    end
+    list:add(table.unpack(texts))
+  end
+  return list
+end
+
+local function change_text(value, base)
+  return value and base and base ~= 0 and ("%+.1f %%"):format(100 * (value / base - 1)) or "-"
+end
+
+local function paper_number(row, metric)
+  local paper = row:paper_value(metric)
+  return paper and paper.value
+end
+
+local function base_row(model)
+  for _, row in ipairs(model.rows) do
+    if row.paper == "bp_fp32" then
+      return row
+    end
+  end
+  return nil
+end
+
+local function relative_table(model, base)
+  local columns = { { title = "Against " .. base.title, align = "left" } }
+  for _, column in ipairs(compared) do
+    columns[#columns + 1] = { title = column.title, align = "right" }
+    columns[#columns + 1] = { title = "paper", align = "right" }
+  end
+  local list = tables.new(columns)
+  for _, row in ipairs(model.rows) do
+    if row ~= base then
+      local texts = { row.title }
+      for _, column in ipairs(compared) do
+        texts[#texts + 1] = change_text(row:mean(column.metric), base:mean(column.metric))
+        texts[#texts + 1] = change_text(paper_number(row, column.metric), paper_number(base, column.metric))
+      end
+      list:add(table.unpack(texts))
+    end
+  end
+  return list
+end
+
+local function detail_table(model)
+  local columns = { { title = "In detail", align = "left" } }
+  for _, title in ipairs { "Seeds", "Epochs", "s per epoch", "ms per step", "J per epoch", "Resident MB" } do
+    columns[#columns + 1] = { title = title, align = "right" }
+  end
+  local list = tables.new(columns)
+  for _, row in ipairs(model.rows) do
+    local energy, count = row:mean("energy"), #row:numbers("time_per_epoch")
+    local epochs = row.cells[1].record and #(row.cells[1].record.epochs or {}) or 0
+    list:add(row.title, count > 0 and tostring(count) or "-", epochs > 0 and tostring(epochs) or "-",
+      row:plain("time_per_epoch"), row:plain("step"), energy and epochs > 0 and ("%.1f"):format(energy / epochs) or "-",
+      row:text("resident"))
+  end
+  return list
+end
+
+-- A report function: for each model the numbers, their change against BP-FP32, and details.
+function costs.report(results)
+  local blocks = {}
+  for _, model in ipairs(results.models) do
+    blocks[#blocks + 1] = { heading = model.title }
+    blocks[#blocks + 1] = absolute_table(model, results)
+    local base = base_row(model)
+    if base and #model.rows > 1 then
+      blocks[#blocks + 1] = relative_table(model, base)
+    end
+    blocks[#blocks + 1] = detail_table(model)
+  end
+  blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard deviation. Time "
+    .. "and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident memory is the "
+    .. "whole process at its largest, libraries and dataset included."
+  return blocks
+end
+
+return costs

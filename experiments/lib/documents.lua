@@ -1,0 +1,331 @@
+-- A report as a document: title, banner, stamp, the author's blocks, footnotes, verdicts. Written as Markdown, as text
+-- for a terminal, and its numbers as CSV.
+--
+-- A block is a text (a paragraph), a table from lib.tables, {heading = text} or {list = {text...}}.
+
+local costs = require "lib.costs"
+local results_of = require "lib.results"
+local tables = require "lib.tables"
+local verdicts = require "lib.verdicts"
+
+local documents = {}
+
+local terminal_columns = 100
+
+-- ---- banner and stamp --------------------------------------------------------------------------------------------
+
+local function banner(results)
+  local texts = results:distinct(function(cell)
+    if cell.planned_dataset == cell.config.dataset then
+      return nil
+    end
+    return ("SYNTHETIC DATA: %s stands in for %s, which was not found here. No number below says anything about %s.")
+      :format(cell.config.dataset, cell.planned_dataset, cell.planned_dataset)
+  end)
+  return texts
+end
+
+local function of_record(path)
+  return function(cell)
+    return cell.record and results_of.at_path(cell.record, path)
+  end
+end
+
+local function described_dataset(cell)
+  local data = cell.record and cell.record.dataset
+  if not data then
+    return nil
+  end
+  local kind = data.synthetic and "synthetic" or data.official and "official files" or "not the official files"
+  return ("%s (%s, trained on %s records, tested on %s)"):format(data.name, kind, data.train_records, data.test_records)
+end
+
+local function commit(cell)
+  local provenance = cell.record and cell.record.provenance
+  return provenance and provenance.commit
+    and provenance.commit:sub(1, 12) .. (provenance.dirty and " with changes" or "") or nil
+end
+
+local function day(cell)
+  local finished = of_record("provenance.finished")(cell)
+  return type(finished) == "string" and finished:sub(1, 10) or nil
+end
+
+local function numbers_text(values)
+  if #values > 2 and values[#values] - values[1] == #values - 1 then
+    return ("%s to %s"):format(values[1], values[#values])
+  end
+  return table.concat(values, ", ")
+end
+
+local function joined(values, what)
+  return #values > 0 and what:format(table.concat(values, ", ")) or nil
+end
+
+local function foreign_commits(results, version)
+  local foreign = {}
+  for _, name in ipairs(results:distinct(of_record("provenance.commit"))) do
+    if version and not version:find(name, 1, true) then
+      foreign[#foreign + 1] = name:sub(1, 12)
+    end
+  end
+  return joined(foreign, "Records made by another commit than this program's: %s")
+end
+
+local function stamp(results, plan)
+  local parts = { "Profile " .. results.profile }
+  local function add(text)
+    parts[#parts + 1] = text
+  end
+  add(joined(results:distinct(described_dataset), "%s"))
+  local function config(key)
+    return results:distinct(of_record("config." .. key))
+  end
+  if #config("epochs") > 0 then
+    local function number(cell)
+      return cell.record and cell.config.seed
+    end
+    add(("%s epochs, batch %s, seed%s %s"):format(numbers_text(config("epochs")), numbers_text(config("batch")),
+      #results:distinct(number) > 1 and "s" or "", numbers_text(results:distinct(number))))
+  end
+  add(joined(plan.changes, "Changed on the command line: %s"))
+  local threads = results:distinct(of_record("provenance.threads"))
+  add(joined(results:distinct(of_record("provenance.machine.processor")), "%s"))
+  if #threads > 0 then
+    add(("%s thread%s, backend %s"):format(numbers_text(threads), #threads == 1 and threads[1] == 1 and "" or "s",
+      table.concat(results:distinct(of_record("provenance.backend.name")), ", ")))
+  end
+  add(joined(results:distinct(commit), "Commit %s"))
+  add(joined(results:distinct(day), "Records of %s"))
+  add(foreign_commits(results, plan.version))
+  return table.concat(parts, ". ") .. "."
+end
+
+-- ---- verdicts ----------------------------------------------------------------------------------------------------
+
+local function subject(entry, titles)
+  local title = titles[entry.claim.row]
+  return entry.claim.text .. (title and title > 1 and (" [%s]"):format(entry.row) or "")
+end
+
+local function count_text(entries)
+  local counts, order = {}, {}
+  for _, entry in ipairs(entries) do
+    if not counts[entry.verdict] then
+      order[#order + 1] = entry.verdict
+    end
+    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
+  end
+  local parts = {}
+  for i, verdict in ipairs(order) do
+    parts[i] = ("%d %s"):format(counts[verdict], verdict)
+  end
+  return table.concat(parts, ", ")
+end
+
+-- How many rows of ours stand for each row of the paper.
+local function stand_ins(results)
+  local titles = {}
+  for _, model in ipairs(results.models) do
+    local here = {}
+    for _, row in ipairs(model.rows) do
+      if row.paper then
+        here[row.paper] = (here[row.paper] or 0) + 1
+        titles[row.paper] = math.max(titles[row.paper] or 0, here[row.paper])
+      end
+    end
+  end
+  return titles
+end
+
+local function verdict_blocks(results, plan)
+  local entries = verdicts.judge(results, plan)
+  if #entries == 0 then
+    return {}
+  end
+  local titles, list, lines, unmeasured, reasons = stand_ins(results), nil, {}, {}, {}
+  list = tables.new { { title = "Claim", align = "left" }, { title = "Paper", align = "right" },
+    { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+  for _, entry in ipairs(entries) do
+    if entry.verdict == "not measured" then
+      if not unmeasured[entry.reason] then
+        unmeasured[entry.reason] = {}
+        reasons[#reasons + 1] = entry.reason
+      end
+      table.insert(unmeasured[entry.reason], subject(entry, titles))
+    elseif entry.claim.kind == "contradiction" then
+      lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.claim.text, entry.claim.place, entry.reason)
+    elseif entry.claim.kind == "order" then
+      lines[#lines + 1] = ("%s: %s: %s; here %s"):format(entry.verdict, entry.claim.text, entry.expected, entry.measured)
+    else
+      list:add(subject(entry, titles), entry.expected, entry.measured, entry.verdict)
+    end
+  end
+  for _, reason in ipairs(reasons) do
+    lines[#lines + 1] = ("not measured (%s): %s"):format(reason, table.concat(unmeasured[reason], "; "))
+  end
+  local blocks = { { heading = "Verdicts" }, count_text(entries) .. "." }
+  if #list.rows > 0 then
+    blocks[#blocks + 1] = list
+  end
+  blocks[#blocks + 1] = { list = lines }
+  return blocks
+end
+
+-- ---- documents ---------------------------------------------------------------------------------------------------
+
+local function check_blocks(blocks, name)
+  if type(blocks) ~= "table" or tables.is(blocks) then
+    blocks = { blocks }
+  end
+  for i, block in ipairs(blocks) do
+    local known = type(block) == "string" or tables.is(block) or (type(block) == "table" and (block.heading or block.list))
+    if not known then
+      error(("%s: block %d of the report is a %s; it must be a text, a table, {heading = ...} or {list = ...}"):format(name, i,
+        type(block)), 0)
+    end
+  end
+  return blocks
+end
+
+local function assemble(results, plan, blocks, parts)
+  local document = { title = plan.title, banner = banner(results), stamp = stamp(results, plan), blocks = {} }
+  local function add_all(list)
+    for _, block in ipairs(list) do
+      document.blocks[#document.blocks + 1] = block
+    end
+  end
+  add_all(blocks)
+  if #results.notes > 0 then
+    local notes = {}
+    for i, text in ipairs(results.notes) do
+      notes[i] = results.marks[text] .. " " .. text
+    end
+    add_all { { list = notes } }
+  end
+  add_all(parts)
+  return document
+end
+
+function documents.new(results, plan)
+  local blocks = check_blocks((plan.report or costs.report)(results), plan.name)
+  local parts = verdict_blocks(results, plan)
+  parts[#parts + 1] = ("Every number stands in %s.csv with the records that it comes from."):format(plan.name)
+  return assemble(results, plan, blocks, parts)
+end
+
+-- What `ffbench check` says: gates first, then the verdicts.
+function documents.check(results, plan, gates)
+  local blocks = { { heading = "Gates of profile " .. results.profile } }
+  local list = tables.new { { title = "Gate", align = "left" }, { title = "Wanted", align = "left" },
+    { title = "Found", align = "left" }, { title = "", align = "left" } }
+  for _, gate in ipairs(gates) do
+    list:add(gate.subject, gate.wanted, gate.found, gate.status)
+  end
+  blocks[2] = #gates > 0 and list or "This profile declares none."
+  return assemble(results, plan, blocks, verdict_blocks(results, plan))
+end
+
+function documents.markdown(document)
+  local parts = { "# " .. document.title }
+  for _, text in ipairs(document.banner) do
+    parts[#parts + 1] = "> **" .. text .. "**"
+  end
+  parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
+  for _, block in ipairs(document.blocks) do
+    if type(block) == "string" then
+      parts[#parts + 1] = tables.wrap(block, terminal_columns)
+    elseif tables.is(block) then
+      parts[#parts + 1] = tables.markdown(block)
+    elseif block.heading then
+      parts[#parts + 1] = "## " .. block.heading
+    else
+      local lines = {}
+      for i, text in ipairs(block.list) do
+        lines[i] = tables.wrap("- " .. text, terminal_columns, "  ")
+      end
+      parts[#parts + 1] = #lines > 0 and table.concat(lines, "\n") or nil
+    end
+  end
+  return table.concat(parts, "\n\n") .. "\n"
+end
+
+function documents.terminal(document)
+  local parts = { document.title .. "\n" .. ("="):rep(utf8.len(document.title) or #document.title) }
+  for _, text in ipairs(document.banner) do
+    local line = ("*"):rep(terminal_columns)
+    parts[#parts + 1] = line .. "\n" .. tables.wrap(text, terminal_columns) .. "\n" .. line
+  end
+  parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
+  for _, block in ipairs(document.blocks) do
+    if type(block) == "string" then
+      parts[#parts + 1] = tables.wrap(block, terminal_columns)
+    elseif tables.is(block) then
+      parts[#parts + 1] = tables.terminal(block)
+    elseif block.heading then
+      parts[#parts + 1] = block.heading
+    else
+      local lines = {}
+      for i, text in ipairs(block.list) do
+        lines[i] = tables.wrap("- " .. text, terminal_columns, "  ")
+      end
+      parts[#parts + 1] = #lines > 0 and table.concat(lines, "\n") or nil
+    end
+  end
+  return table.concat(parts, "\n\n") .. "\n"
+end
+
+-- ---- CSV ---------------------------------------------------------------------------------------------------------
+
+local csv_metrics = { "accuracy", "validation", "time", "time_per_epoch", "step", "energy", "memory", "resident" }
+
+local function csv_field(value)
+  local text = value == nil and "" or tostring(value)
+  return text:find('[",\n]') and '"' .. text:gsub('"', '""') .. '"' or text
+end
+
+local function csv_number(value)
+  return value and results_of.number_text(value, "%.10g") or nil
+end
+
+local function data_note(cell)
+  if cell.planned_dataset ~= cell.config.dataset then
+    return ("SYNTHETIC DATA: %s instead of %s"):format(cell.config.dataset, cell.planned_dataset)
+  end
+  local data = cell.record and cell.record.dataset
+  return data and (data.synthetic and "synthetic" or data.official and "official" or "not the official files") or ""
+end
+
+local function csv_row(results, model, row, name)
+  local metric, files, seeds = results.metrics[name], {}, {}
+  for _, cell in ipairs(row.cells) do
+    if cell.record and metric.read(cell.record) then
+      files[#files + 1] = cell.file
+      seeds[#seeds + 1] = cell.config.seed
+    end
+  end
+  local cell, paper = row.cells[1], row:paper_value(name)
+  local fields = {
+    results.name, results.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(cell), name, metric.unit,
+    #files, csv_number(row:mean(name)) or "-", csv_number(row:spread(name)) or "", table.concat(seeds, " "),
+    paper and paper.value or "", paper and paper.place or "", row:gap(name) or "", table.concat(files, " "),
+  }
+  for i = 1, #fields do
+    fields[i] = csv_field(fields[i])
+  end
+  return table.concat(fields, ",")
+end
+
+function documents.csv(results)
+  local lines = { "experiment,profile,model,row,algorithm,dataset,data,metric,unit,n,mean,spread,seeds,paper,place,gap,records" }
+  for _, model in ipairs(results.models) do
+    for _, row in ipairs(model.rows) do
+      for _, name in ipairs(csv_metrics) do
+        lines[#lines + 1] = csv_row(results, model, row, name)
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return documents

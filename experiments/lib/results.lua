@@ -1,0 +1,288 @@
+-- Records as rows of numbers: what a report function gets.
+--
+--   results.profile, results.title
+--   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
+--   results:row(name, model) a row; the model may be left out where there is one
+--   results:note(text)       its footnote mark, such as ¹
+--   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
+--   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
+--   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
+--   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
+-- A metric is a name from results.metrics, or the path of a number in the record ("time.evaluation_seconds").
+
+local statistics = require "lib.statistics"
+
+local words = { inf = math.huge, ["-inf"] = -math.huge, nan = 0 / 0 }
+
+local function at_path(record, path)
+  local value = record
+  for key in path:gmatch("[^.]+") do
+    value = type(value) == "table" and (value[key] or value[tonumber(key) or key]) or nil
+  end
+  return words[value] or value
+end
+
+local function scaled(path, factor)
+  return function(record)
+    local value = at_path(record, path)
+    return type(value) == "number" and value * factor or nil
+  end
+end
+
+local function no_energy(record)
+  return at_path(record, "energy.reason")
+end
+
+-- What a reader must know beside a number: nil, or a footnote.
+local function shared_machine(record)
+  return at_path(record, "provenance.own_machine") == false and "other programs used more than 5 % of the machine meanwhile" or nil
+end
+
+local function older_peak(record)
+  return at_path(record, "memory.resident_peak_of_this_run") == false
+    and "the peak of the whole process, which an earlier run may have set" or nil
+end
+
+local function diverged(record)
+  if record.status ~= "diverged" then
+    return nil
+  end
+  local place = record.diverged or {}
+  local where = type(place.where) == "string" and place.where ~= "" and " in " .. place.where or ""
+  return place.epoch and ("diverged in epoch %s%s: the loss was no longer a number"):format(place.epoch, where) or "diverged"
+end
+
+local metrics = {
+  accuracy = { title = "test accuracy", unit = "%", read = scaled("accuracy.test", 1), wants_data = true, caveat = diverged },
+  validation = { title = "validation accuracy", unit = "%", read = scaled("accuracy.validation", 1), wants_data = true },
+  time = { title = "training time", unit = "s", read = scaled("time.train_seconds", 1), caveat = shared_machine },
+  time_per_epoch = {
+    title = "training time per epoch",
+    unit = "s",
+    read = function(record)
+      local seconds, epochs = at_path(record, "time.train_seconds"), record.epochs and #record.epochs or 0
+      return type(seconds) == "number" and epochs > 0 and seconds / epochs or nil
+    end,
+  },
+  step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
+  energy = { title = "energy of training", unit = "J", read = scaled("energy.joules", 1), why = no_energy, caveat = shared_machine },
+  memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6) },
+  resident = {
+    title = "peak resident memory",
+    unit = "MB",
+    read = scaled("memory.resident_peak_bytes", 1e-6),
+    why = function(record)
+      return at_path(record, "memory.resident_reason")
+    end,
+    caveat = older_peak,
+  },
+}
+
+local function metric_of(name)
+  return metrics[name] or { title = name, unit = "", read = scaled(name, 1) }
+end
+
+-- ---- one row -----------------------------------------------------------------------------------------------------
+
+local row_methods = {}
+row_methods.__index = row_methods
+
+function row_methods:numbers(name)
+  local metric, values = metric_of(name), {}
+  for _, cell in ipairs(self.cells) do
+    local value = cell.record and metric.read(cell.record)
+    if value then
+      values[#values + 1] = value
+    end
+  end
+  return values
+end
+
+function row_methods:by_seed(name)
+  local metric, values = metric_of(name), {}
+  for _, cell in ipairs(self.cells) do
+    values[cell.config.seed] = cell.record and metric.read(cell.record) or nil
+  end
+  return values
+end
+
+function row_methods:mean(name)
+  return statistics.mean(self:numbers(name))
+end
+
+function row_methods:spread(name)
+  return statistics.deviation(self:numbers(name))
+end
+
+local function why_missing(cell, metric)
+  if not cell.record then
+    return cell.reason or "not run"
+  end
+  return metric.why and metric.why(cell.record) or diverged(cell.record) or "not in the record"
+end
+
+-- Why the number is missing, for some seeds or for all; nil where every seed has one.
+function row_methods:gap(name)
+  local metric, reasons, order, missing = metric_of(name), {}, {}, 0
+  for _, cell in ipairs(self.cells) do
+    if not (cell.record and metric.read(cell.record)) then
+      local why = why_missing(cell, metric)
+      missing = missing + 1
+      if not reasons[why] then
+        reasons[why] = {}
+        order[#order + 1] = why
+      end
+      table.insert(reasons[why], tostring(cell.config.seed))
+    end
+  end
+  if missing == 0 then
+    return nil
+  end
+  if missing == #self.cells and #order == 1 then
+    return order[1]
+  end
+  local parts = {}
+  for i, why in ipairs(order) do
+    parts[i] = ("seed%s %s: %s"):format(#reasons[why] > 1 and "s" or "", table.concat(reasons[why], ", "), why)
+  end
+  return table.concat(parts, "; ")
+end
+
+local function digits_of(value)
+  local size = math.abs(value)
+  return size < 10 and "%.2f" or size < 10000 and "%.1f" or "%.0f"
+end
+
+local function number_text(value, digits)
+  if value ~= value then
+    return "nan"
+  elseif math.abs(value) == math.huge then
+    return value > 0 and "∞" or "-∞"
+  end
+  return digits:format(value)
+end
+
+-- The mean, with the spread where it shows at that many digits.
+function row_methods:plain(name, digits)
+  local mean, spread = self:mean(name), self:spread(name)
+  if not mean then
+    return "-"
+  end
+  digits = digits or (metric_of(name).unit == "%" and "%.2f") or digits_of(mean)
+  local text = number_text(mean, digits)
+  local around = spread and number_text(spread, digits)
+  return around and tonumber(around) ~= 0 and text .. " ±" .. around or text
+end
+
+function row_methods:text(name, digits)
+  local gap, metric, marks = self:gap(name), metric_of(name), ""
+  for _, cell in ipairs(self.cells) do
+    local caveat = metric.caveat and cell.record and metric.read(cell.record) and metric.caveat(cell.record)
+    local mark = caveat and self.results:note(caveat)
+    marks = marks .. (mark and not marks:find(mark, 1, true) and mark or "")
+  end
+  return self:plain(name, digits) .. (gap and self.results:note(gap) or "") .. marks
+end
+
+function row_methods:paper_value(name)
+  local model = self.results.paper[self.model.name] or self.results.paper[self.model.model]
+  local values = self.paper and model and model[self.paper]
+  return values and values[name] or nil
+end
+
+function row_methods:paper_text(name, digits)
+  local paper = self:paper_value(name)
+  return paper and (digits or "%.1f"):format(paper.value) or "-"
+end
+
+-- ---- all rows ----------------------------------------------------------------------------------------------------
+
+local methods = {}
+methods.__index = methods
+
+local superscripts = { ["0"] = "⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹" }
+
+function methods:note(text)
+  if not self.marks[text] then
+    self.notes[#self.notes + 1] = text
+    local mark = ""
+    for digit in tostring(#self.notes):gmatch(".") do
+      mark = mark .. superscripts[tonumber(digit) > 0 and tonumber(digit) or digit]
+    end
+    self.marks[text] = mark
+  end
+  return self.marks[text]
+end
+
+function methods:row(name, model_name)
+  for _, model in ipairs(self.models) do
+    if not model_name or model.name == model_name then
+      for _, row in ipairs(model.rows) do
+        if row.name == name then
+          return row
+        end
+      end
+    end
+  end
+  return nil
+end
+
+-- f(cell) for every cell with a record; the values that differ, sorted.
+function methods:distinct(read)
+  local seen, values = {}, {}
+  for _, model in ipairs(self.models) do
+    for _, row in ipairs(model.rows) do
+      for _, cell in ipairs(row.cells) do
+        local value = read(cell)
+        if value ~= nil and not seen[value] then
+          seen[value] = true
+          values[#values + 1] = value
+        end
+      end
+    end
+  end
+  table.sort(values)
+  return values
+end
+
+local function new_row(results, model, row, plan, input)
+  local made = setmetatable({
+    results = results, model = model, name = row.name, title = row.title, algorithm = row.algorithm, note = row.note,
+    paper = row.paper, cells = {},
+  }, row_methods)
+  for i, cell in ipairs(plan.cells) do
+    if cell.model == model.name and cell.row == row.name and cell.selected then
+      local found = input.cells and input.cells[i] or {}
+      cell.record, cell.file, cell.reason = found.record or nil, found.file, found.reason
+      cell.planned_dataset = cell.config.dataset
+      cell.config.dataset = found.dataset or cell.config.dataset
+      made.cells[#made.cells + 1] = cell
+    end
+  end
+  return made
+end
+
+local results = { metrics = metrics, at_path = at_path, number_text = number_text, digits_of = digits_of }
+
+-- plan: from lib.experiment; input.cells: what the program found for each cell of the plan.
+function results.new(plan, input)
+  local made = setmetatable({
+    name = plan.name, title = plan.title, profile = input.profile, paper = plan.paper, models = {}, notes = {}, marks = {},
+    metrics = metrics,
+  }, methods)
+  for _, model in ipairs(plan.models) do
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
+    for _, row in ipairs(plan.rows) do
+      local new = new_row(made, entry, row, plan, input)
+      if #new.cells > 0 then
+        entry.rows[#entry.rows + 1] = new
+      end
+    end
+    if #entry.rows > 0 then
+      made.models[#made.models + 1] = entry
+    end
+  end
+  return made
+end
+
+return results

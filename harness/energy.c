@@ -1,0 +1,69 @@
+#include "harness/energy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static json_t *text_or_null(const char *text) {
+  return *text ? json_string(text) : json_null();
+}
+
+json_t *energy_json(const struct meter_result *result) {
+  if (!result->measured)
+    return json_pack("{s:n, s:n, s:n, s:f, s:s}", "joules", "source", "rail", "seconds", result->seconds, "reason",
+                     result->reason);
+  return json_pack("{s:f, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:n}", "joules", result->joules,
+                   "source", result->source, "rail", result->rail, "mean_watts", result->mean_watts, "seconds",
+                   result->seconds, "coverage", result->coverage, "bridged", result->bridged, "interval_seconds",
+                   result->interval_seconds, "resolution", result->resolution, "samples",
+                   (json_int_t)result->samples, "faults", (json_int_t)result->faults, "fault_text",
+                   text_or_null(result->fault_text), "reason");
+}
+
+static double number(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+static bool same_source(const json_t *before, const json_t *now) {
+  static const char *const keys[] = {"source", "rail"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (!json_equal(json_object_get(before, keys[i]), json_object_get(now, keys[i])))
+      return false;
+  return true;
+}
+
+static json_t *not_measured(const json_t *before, const json_t *now, double seconds) {
+  const char *reason = json_string_value(json_object_get(now, "reason"));
+  if (!reason)
+    reason = json_string_value(json_object_get(before, "reason"));
+  if (!reason)
+    reason = "the parts before and after a resume were measured by different meters";
+  return json_pack("{s:n, s:n, s:n, s:f, s:s}", "joules", "source", "rail", "seconds", seconds, "reason", reason);
+}
+
+/* A share of the whole, from shares of the parts. */
+static void set_share(json_t *sum, const char *key, const json_t *before, const json_t *now, double seconds) {
+  double part = number(before, key) * number(before, "seconds") + number(now, key) * number(now, "seconds");
+  json_object_set_new(sum, key, json_real(seconds > 0 ? part / seconds : 0));
+}
+
+json_t *energy_add(const json_t *before, const json_t *now) {
+  if (!before)
+    return json_deep_copy(now);
+  double seconds = number(before, "seconds") + number(now, "seconds");
+  if (!json_is_number(json_object_get(before, "joules")) || !json_is_number(json_object_get(now, "joules")) ||
+      !same_source(before, now))
+    return not_measured(before, now, seconds);
+  json_t *sum = json_deep_copy(now);
+  double joules = number(before, "joules") + number(now, "joules");
+  set_share(sum, "coverage", before, now, seconds);
+  set_share(sum, "bridged", before, now, seconds);
+  double seen = seconds * (number(sum, "coverage") + number(sum, "bridged"));
+  json_object_set_new(sum, "joules", json_real(joules));
+  json_object_set_new(sum, "seconds", json_real(seconds));
+  json_object_set_new(sum, "mean_watts", json_real(seen > 0 ? joules / seen : 0));
+  static const char *const counts[] = {"samples", "faults"};
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+    json_object_set_new(sum, counts[i],
+                        json_integer((json_int_t)(number(before, counts[i]) + number(now, counts[i]))));
+  return sum;
+}

@@ -1,0 +1,160 @@
+#include "harness/file.h"
+
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool fail(const struct file *file, int code, struct ffb_error *error) {
+  const char *cause = code == ENOSPC || code == EDQUOT ? ": free some space, or " : ": ";
+  return ffb_fail(error, "cannot write %s: %s%s%s", file->path, strerror(code), cause, file->remedy);
+}
+
+void file_folder(const char *path, char folder[PATH_MAX]) {
+  const char *slash = strrchr(path, '/');
+  size_t length = slash ? (size_t)(slash - path) : 0;
+  if (slash && length == 0)
+    snprintf(folder, PATH_MAX, "/");
+  else if (!slash)
+    snprintf(folder, PATH_MAX, ".");
+  else
+    snprintf(folder, PATH_MAX, "%.*s", (int)length, path);
+}
+
+bool file_make_folder(const char *path, const char *remedy, struct ffb_error *error) {
+  char part[PATH_MAX];
+  if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
+    return ffb_fail(error, "the folder name %.60s... is too long: %s", path, remedy);
+  for (char *end = part + 1;; end++) {
+    char keep = *end;
+    if (keep != '/' && keep != '\0')
+      continue;
+    *end = '\0';
+    struct stat status;
+    if (mkdir(part, 0777) && errno != EEXIST && stat(part, &status))
+      return ffb_fail(error, "cannot make the folder %s: %s: %s", part, strerror(errno), remedy);
+    if (keep == '\0')
+      break;
+    *end = keep;
+  }
+  struct stat status;
+  if (stat(path, &status) || !S_ISDIR(status.st_mode))
+    return ffb_fail(error, "%s is in the way, it is no folder: %s", path, remedy);
+  return true;
+}
+
+bool file_begin(struct file *file, const char *path, const char *remedy, struct ffb_error *error) {
+  *file = (struct file){.remedy = remedy};
+  if ((size_t)snprintf(file->path, sizeof file->path, "%s", path) + sizeof ".XXXXXX.tmp" > sizeof file->path)
+    return ffb_fail(error, "the file name %.60s... is too long: %s", path, remedy);
+  char folder[PATH_MAX];
+  file_folder(path, folder);
+  if (!file_make_folder(folder, remedy, error))
+    return false;
+  memcpy(file->temporary, file->path, sizeof file->path);
+  strcat(file->temporary, ".XXXXXX.tmp");
+  int descriptor = mkostemps(file->temporary, 4, O_CLOEXEC);
+  if (descriptor >= 0)
+    file->stream = fdopen(descriptor, "wb");
+  if (!file->stream) {
+    int code = errno;
+    if (descriptor >= 0) {
+      close(descriptor);
+      unlink(file->temporary);
+    }
+    return fail(file, code, error);
+  }
+  /* mkostemps makes private files; ours get what open() would have given. */
+  mode_t mask = umask(0);
+  umask(mask);
+  fchmod(descriptor, 0666 & ~mask);
+  return true;
+}
+
+bool file_add(struct file *file, const void *data, size_t bytes, struct ffb_error *error) {
+  errno = 0;
+  if (bytes == 0 || fwrite(data, 1, bytes, file->stream) == bytes)
+    return true;
+  return fail(file, errno ? errno : EIO, error);
+}
+
+static void sync_folder(const char *path) {
+  char folder[PATH_MAX];
+  file_folder(path, folder);
+  int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0)
+    return;
+  fsync(descriptor);
+  close(descriptor);
+}
+
+bool file_commit(struct file *file, struct ffb_error *error) {
+  int code = 0;
+  if (fflush(file->stream) || fsync(fileno(file->stream)))
+    code = errno;
+  if (fclose(file->stream) && !code)
+    code = errno;
+  file->stream = NULL;
+  if (!code && rename(file->temporary, file->path))
+    code = errno;
+  if (code) {
+    unlink(file->temporary);
+    return fail(file, code, error);
+  }
+  sync_folder(file->path);
+  return true;
+}
+
+void file_abandon(struct file *file) {
+  if (!file->stream)
+    return;
+  fclose(file->stream);
+  file->stream = NULL;
+  unlink(file->temporary);
+}
+
+bool file_replace(const char *path, const void *data, size_t bytes, const char *remedy, struct ffb_error *error) {
+  struct file file;
+  bool ok = file_begin(&file, path, remedy, error) && file_add(&file, data, bytes, error) && file_commit(&file, error);
+  file_abandon(&file);
+  return ok;
+}
+
+bool file_probe(const char *path, const char *remedy, struct ffb_error *error) {
+  struct file file;
+  bool ok = file_begin(&file, path, remedy, error);
+  file_abandon(&file);
+  struct stat status;
+  if (ok && !stat(path, &status) && S_ISDIR(status.st_mode))
+    ok = fail(&file, EISDIR, error);
+  return ok;
+}
+
+void *file_read(const char *path, size_t *bytes, struct ffb_error *error) {
+  FILE *stream = fopen(path, "rbe");
+  struct stat status;
+  char *content = NULL;
+  bool ok = false;
+  if (!stream || fstat(fileno(stream), &status))
+    ffb_fail(error, "cannot read %s: %s", path, strerror(errno));
+  else if (!S_ISREG(status.st_mode))
+    ffb_fail(error, "cannot read %s: it is no ordinary file", path);
+  else
+    content = ffb_allocate((size_t)status.st_size + 1, 1, error);
+  if (content) {
+    *bytes = fread(content, 1, (size_t)status.st_size, stream);
+    ok = *bytes == (size_t)status.st_size || ffb_fail(error, "cannot read %s: it ends too early", path);
+  }
+  if (stream)
+    fclose(stream);
+  if (!ok) {
+    ffb_free(content);
+    return NULL;
+  }
+  return content;
+}

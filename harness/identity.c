@@ -1,0 +1,94 @@
+#include "harness/identity.h"
+
+#include "base/sha256.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VALUE_BYTES = 1024, DIGITS = 12 };
+
+static void add_text(struct ffb_sha256 *hash, const char *text) {
+  ffb_sha256_add(hash, text, strlen(text) + 1);
+}
+
+/* Paths say where things lie, and the names are part of what is hashed already. */
+static bool is_place(const char *name) {
+  static const char *const places[] = {"data", "plugin", "backend", "model", "algorithm", "dataset"};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+    if (strcmp(name, places[i]) == 0)
+      return true;
+  return false;
+}
+
+static void add_changed(struct ffb_sha256 *hash, const char *prefix, const struct ffb_option *table,
+                        const void *values) {
+  for (const struct ffb_option *option = table; option && option->name; option++) {
+    char value[VALUE_BYTES];
+    if ((table == run_options && is_place(option->name)) || !ffb_option_changed(option, values) ||
+        !ffb_option_text(option, values, value, sizeof value))
+      continue;
+    add_text(hash, prefix);
+    add_text(hash, option->name);
+    add_text(hash, value);
+  }
+}
+
+void identity_name(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
+                   char *name, size_t size) {
+  struct ffb_sha256 hash;
+  char versions[64], text[FFB_SHA256_TEXT];
+  snprintf(versions, sizeof versions, "%d %u", IDENTITY_ENGINE_VERSION, (unsigned)parts->trainer->result_version);
+  ffb_sha256_begin(&hash);
+  add_text(&hash, versions);
+  add_text(&hash, parts->model->name);
+  add_text(&hash, parts->trainer->name);
+  add_text(&hash, parts->backend->name);
+  add_text(&hash, data->sha256);
+  add_changed(&hash, "run", run_options, config);
+  add_changed(&hash, "trainer", parts->trainer->options, parts->trainer_options);
+  add_changed(&hash, "model", parts->model->options, parts->model_options);
+  ffb_sha256_text(&hash, text);
+  snprintf(name, size, "%s-%s-%s-s%lld-%.*s", parts->model->name, parts->trainer->name, parts->dataset->name,
+           (long long)config->seed, DIGITS, text);
+}
+
+json_t *identity_json(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
+                      int threads, struct ffb_error *error) {
+  json_t *object = run_config_json(config, error);
+  if (!object)
+    return NULL;
+  json_object_del(object, "data");
+  json_object_del(object, "plugin");
+  if (!json_object_set_new(object, "threads", json_integer(threads)) &&
+      !json_object_set_new(object, "dataset_sha256", json_string(data->sha256)) &&
+      !json_object_set_new(object, "engine_version", json_integer(IDENTITY_ENGINE_VERSION)) &&
+      !json_object_set_new(object, "trainer_version", json_integer((json_int_t)parts->trainer->result_version)))
+    return object;
+  json_decref(object);
+  ffb_fail(error, "out of memory for the run's identity: close other programs");
+  return NULL;
+}
+
+static void describe(const char *key, const json_t *there, const json_t *here, char *text, size_t size) {
+  char *mine = json_dumps(here, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
+  char *other = there ? json_dumps(there, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10)) : NULL;
+  snprintf(text, size, "%s is %.80s there and %.80s here", key, other ? other : "absent", mine ? mine : "?");
+  free(mine);
+  free(other);
+}
+
+bool identity_same(const json_t *there, const json_t *here, char *text, size_t size) {
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)here, key, value) {
+    const json_t *other = json_object_get(there, key);
+    if (json_equal(value, other))
+      continue;
+    if (json_is_object(value) && json_is_object(other) && !identity_same(other, value, text, size))
+      return false;
+    describe(key, other, value, text, size);
+    return false;
+  }
+  return true;
+}

@@ -1,0 +1,99 @@
+#include "harness/ledger.h"
+
+#include "base/memory.h"
+#include "harness/meters/clock.h"
+
+#include <math.h>
+#include <string.h>
+
+bool ledger_begin(struct ledger *ledger, struct ffb_error *error) {
+  *ledger = (struct ledger){.epochs = json_array()};
+  return ledger->epochs || ffb_fail(error, "out of memory for the run's history: close other programs");
+}
+
+void ledger_end(struct ledger *ledger) {
+  json_decref(ledger->epochs);
+  json_decref(ledger->energy);
+  json_decref(ledger->diverged);
+  ffb_free(ledger->step_seconds);
+  *ledger = (struct ledger){0};
+}
+
+static bool make_room(struct ledger *ledger, size_t count, struct ffb_error *error) {
+  if (count <= ledger->step_room)
+    return true;
+  size_t room = count < 4096 ? 4096 : 2 * count;
+  float *grown = ffb_reallocate(ledger->step_seconds, room, sizeof *grown, error);
+  if (!grown)
+    return false;
+  ledger->step_seconds = grown;
+  ledger->step_room = room;
+  return true;
+}
+
+bool ledger_step(struct ledger *ledger, double seconds, struct ffb_error *error) {
+  if (!make_room(ledger, ledger->steps + 1, error))
+    return false;
+  ledger->step_seconds[ledger->steps++] = (float)seconds;
+  ledger->batch++;
+  return true;
+}
+
+bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_error *error) {
+  *median = (double)NAN;
+  if (ledger->steps <= LEDGER_WARM_UP)
+    return true;
+  size_t count = ledger->steps - LEDGER_WARM_UP;
+  double *durations = ffb_allocate(count, sizeof *durations, error);
+  if (!durations)
+    return false;
+  for (size_t i = 0; i < count; i++)
+    durations[i] = ledger->step_seconds[LEDGER_WARM_UP + i];
+  struct meter_times times;
+  bool ok = meter_times_summary(durations, count, &times, error);
+  ffb_free(durations);
+  if (ok)
+    *median = times.median;
+  return ok;
+}
+
+json_t *ledger_json(const struct ledger *ledger) {
+  return json_pack("{s:I, s:I, s:O, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch", (json_int_t)ledger->epoch,
+                   "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "train_seconds",
+                   ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds",
+                   ledger->evaluation_seconds, "energy", ledger->energy, "other_seconds", ledger->other_seconds,
+                   "capacity_seconds", ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged",
+                   ledger->diverged);
+}
+
+static json_t *object_or_null(json_t *value) {
+  return json_is_object(value) ? json_incref(value) : NULL;
+}
+
+bool ledger_read(struct ledger *ledger, const json_t *object) {
+  json_int_t epoch, batch, resumes;
+  json_t *epochs, *energy, *diverged;
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch,
+                  "batch", &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
+                  &ledger->epoch_seconds, "evaluation_seconds", &ledger->evaluation_seconds, "energy", &energy,
+                  "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
+                  &resumes, "diverged", &diverged) ||
+      !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
+    return false;
+  ledger->epoch = epoch;
+  ledger->batch = batch;
+  ledger->resumes = resumes;
+  json_decref(ledger->epochs);
+  ledger->epochs = json_incref(epochs);
+  ledger->energy = object_or_null(energy);
+  ledger->diverged = object_or_null(diverged);
+  return true;
+}
+
+bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error) {
+  if (!make_room(ledger, count, error))
+    return false;
+  memcpy(ledger->step_seconds, seconds, count * sizeof *seconds);
+  ledger->steps = count;
+  return true;
+}

@@ -1,0 +1,41 @@
+/* What a run has done so far: its place, its history and what it cost. A checkpoint stores it, a record is made of
+ * it. */
+#ifndef FFBENCH_HARNESS_LEDGER_H
+#define FFBENCH_HARNESS_LEDGER_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LEDGER_WARM_UP = 10 }; /* steps at the start that the median leaves out */
+
+struct ledger {
+  int64_t epoch;  /* epochs finished */
+  int64_t batch;  /* training steps done in the epoch at hand */
+  json_t *epochs; /* one object for each finished epoch */
+  double train_seconds, epoch_seconds; /* in training steps: all, and of the epoch at hand */
+  double evaluation_seconds;           /* validation and test */
+  json_t *energy;                      /* of training, as energy_json gives it; null before anything was measured */
+  double other_seconds, capacity_seconds; /* processor seconds of other processes, and of the machine */
+  int64_t resumes;
+  json_t *diverged; /* {epoch, step, where, samples}, or null */
+  float *step_seconds;
+  size_t steps, step_room;
+};
+
+bool ledger_begin(struct ledger *ledger, struct ffb_error *error);
+void ledger_end(struct ledger *ledger);
+
+bool ledger_step(struct ledger *ledger, double seconds, struct ffb_error *error);
+/* Median of the step times but the first LEDGER_WARM_UP; NaN where no more than those were taken. */
+bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_error *error);
+
+/* Everything but the step times. */
+json_t *ledger_json(const struct ledger *ledger);
+/* Into a ledger that was begun; false where a field is missing. Step times come separately. */
+bool ledger_read(struct ledger *ledger, const json_t *object);
+bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error);
+
+#endif

@@ -1,0 +1,84 @@
+#include "harness/provenance.h"
+
+#include "base/memory.h"
+
+#include <gnu/libc-version.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+/* A run had the machine to itself when all other processes together used less than this share of it. */
+static const double own_share = 0.05;
+/* Shorter than this, the kernel's clock ticks are too coarse to tell. */
+static const double least_capacity_seconds = 2.0;
+
+void provenance_version(char *text, size_t size) {
+  snprintf(text, size, "ffbench %s%s, %s", FFB_COMMIT, FFB_DIRTY ? " (with changes)" : "", FFB_COMPILER);
+}
+
+void provenance_start(struct provenance *provenance) {
+  *provenance = (struct provenance){0};
+  meter_clock_utc(time(NULL), provenance->started);
+  machine_read(&provenance->machine);
+  machine_watch_start(&provenance->watch);
+}
+
+void provenance_count(struct provenance *provenance, struct ledger *ledger) {
+  struct machine_usage usage;
+  if (machine_watch_read(&provenance->watch, &usage)) {
+    ledger->other_seconds += usage.other;
+    ledger->capacity_seconds += usage.capacity;
+  }
+  double throttle_count = provenance->watch.throttle_count;
+  machine_watch_start(&provenance->watch);
+  provenance->watch.throttle_count = throttle_count;
+}
+
+static void say(void *to, const char *name, const char *value) {
+  json_object_set_new(to, name, json_string(value));
+}
+
+static json_t *describe_backend(const struct assembly *assembly) {
+  json_t *object = json_pack("{s:s}", "name", assembly->parts.backend->name);
+  if (object && assembly->parts.backend->describe)
+    assembly->parts.backend->describe(assembly->device, say, object);
+  return object;
+}
+
+static json_t *list_environment(void) {
+  static const char *const names[] = {"OMP_NUM_THREADS", "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
+                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS"};
+  json_t *object = json_object();
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (getenv(names[i]))
+      json_object_set_new(object, names[i], json_string(getenv(names[i])));
+  return object;
+}
+
+static json_t *own_machine(const struct ledger *ledger) {
+  if (ledger->capacity_seconds < least_capacity_seconds)
+    return json_null();
+  return json_boolean(ledger->other_seconds < own_share * ledger->capacity_seconds);
+}
+
+static json_t *throttled(const struct provenance *provenance) {
+  struct machine now;
+  machine_read(&now);
+  if (now.throttle_count < 0)
+    return json_null();
+  return json_boolean(now.throttle_count > provenance->watch.throttle_count);
+}
+
+json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
+                        const struct ledger *ledger) {
+  char finished[METER_UTC_TEXT];
+  meter_clock_utc(time(NULL), finished);
+  double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}", "commit",
+                   FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
+                   provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
+                   "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
+                   list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
+                   throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
+                   gnu_get_libc_version());
+}

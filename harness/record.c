@@ -1,0 +1,232 @@
+#include "harness/record.h"
+
+#include "base/memory.h"
+#include "harness/file.h"
+#include "harness/value.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+static const char remedy[] = "name a place for it with --record FILE";
+
+/* ---- the object ------------------------------------------------------------------------------------------------- */
+
+static json_t *number_or_null(double value) {
+  return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *make_dataset(const struct assembly *assembly) {
+  const struct ffb_dataset *train = &assembly->data->train;
+  const struct ffb_dataset_split *split = &assembly->loader.split;
+  return json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:I, s:I}", "name", train->name, "sha256", assembly->data->sha256,
+                   "official", assembly->data->official, "synthetic", train->synthetic, "source", train->source,
+                   "train_records", (json_int_t)split->train_count, "validation_records",
+                   (json_int_t)split->validation_count, "test_records", (json_int_t)split->test_count);
+}
+
+static json_t *make_accuracy(const struct record_facts *facts) {
+  const json_t *epochs = facts->ledger->epochs;
+  const json_t *last = json_array_get(epochs, json_array_size(epochs) - 1);
+  const json_t *validation = json_object_get(last, "validation_accuracy");
+  return json_pack("{s:o, s:O?}", "test", number_or_null(facts->test_accuracy), "validation", validation);
+}
+
+static json_t *list_epoch_seconds(const json_t *epochs) {
+  json_t *list = json_array(), *epoch;
+  size_t index;
+  json_array_foreach((json_t *)epochs, index, epoch) json_array_append(list, json_object_get(epoch, "seconds"));
+  return list;
+}
+
+static json_t *make_time(const struct record_facts *facts, const char *steps_file, struct ffb_error *error) {
+  double median;
+  if (!ledger_step_median(facts->ledger, &median, error))
+    return NULL;
+  const char *slash = strrchr(steps_file, '/');
+  return json_pack("{s:f, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
+                   "step_median_seconds", number_or_null(median), "epoch_seconds",
+                   list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds", facts->ledger->evaluation_seconds,
+                   "steps", (json_int_t)facts->ledger->steps, "warm_up_steps", LEDGER_WARM_UP, "resumes",
+                   (json_int_t)facts->ledger->resumes, "steps_file", slash ? slash + 1 : steps_file);
+}
+
+static json_t *memory_value(const struct meter_memory_value *value) {
+  return value->known ? json_integer((json_int_t)value->bytes) : json_null();
+}
+
+static json_t *make_memory(const struct record_facts *facts) {
+  struct ffb_memory_peak peak;
+  ffb_plan_peak(facts->assembly->plan, &peak);
+  json_t *by_tag = json_object();
+  for (int tag = 0; tag < FFB_TAG_COUNT; tag++)
+    json_object_set_new(by_tag, ffb_tag_name((enum ffb_tag)tag), json_integer((json_int_t)peak.by_tag[tag]));
+  const struct meter_memory *memory = &facts->memory;
+  return json_pack("{s:I, s:o, s:I, s:s?, s:I, s:o, s:b, s:s?, s:o}", "peak_bytes", (json_int_t)peak.peak,
+                   "peak_bytes_by_tag", by_tag, "arena_bytes", (json_int_t)peak.arena, "peak_program", peak.program,
+                   "peak_call", (json_int_t)peak.call, "resident_peak_bytes", memory_value(&memory->resident_peak),
+                   "resident_peak_of_this_run", facts->memory_reset.peak_reset, "resident_reason",
+                   memory->resident_peak.known ? NULL : memory->resident_peak.reason, "cgroup_peak_bytes",
+                   memory_value(&memory->cgroup_peak));
+}
+
+static json_t *make_count(const struct ffb_operation_count *count) {
+  return json_pack("{s:I, s:I, s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8", (json_int_t)count->mac_s8,
+                   "quantised_elements", (json_int_t)count->quantised_elements, "compared_elements",
+                   (json_int_t)count->compared_elements);
+}
+
+static json_t *make_operations(const struct assembly *assembly) {
+  json_t *programs = json_object();
+  for (size_t i = 0; i < ffb_plan_program_count(assembly->plan); i++) {
+    const struct ffb_program *program = ffb_plan_program_at(assembly->plan, i);
+    struct ffb_operation_count count = {0};
+    ffb_program_count(program, &count);
+    json_object_set_new(programs, ffb_program_name(program), make_count(&count));
+  }
+  json_t *operations = json_pack("{s:o}", "programs", programs);
+  struct ffb_operation_count train = {0}, predict = {0};
+  const struct ffb_trainer *trainer = assembly->parts.trainer;
+  if (trainer->count_operations &&
+      trainer->count_operations(&assembly->setup, assembly->setup.batch, &train, &predict)) {
+    json_object_set_new(operations, "train_step", make_count(&train));
+    json_object_set_new(operations, "predict_batch", make_count(&predict));
+  }
+  return operations;
+}
+
+static json_t *make_model(const struct ffb_network *network) {
+  return json_pack("{s:s, s:I, s:I, s:i, s:i}", "name", network->model, "parameters",
+                   (json_int_t)ffb_network_parameters(network, true), "parameters_without_head",
+                   (json_int_t)ffb_network_parameters(network, false), "units", network->unit_count, "layers",
+                   network->layer_count);
+}
+
+/* The parts that read the configuration or the device and so can fail; all are null when one did. */
+struct costly {
+  json_t *config, *time;
+  char *command;
+  char weights_sha256[FFB_SHA256_TEXT];
+};
+
+static bool make_costly(struct costly *costly, const struct run_config *config, const struct record_facts *facts,
+                        const char *path, struct ffb_error *error) {
+  char steps[PATH_MAX];
+  record_steps_path(path, steps);
+  *costly = (struct costly){0};
+  if ((costly->config = run_config_json(config, error)) && (costly->command = run_config_command(config, error)) &&
+      (costly->time = make_time(facts, steps, error)) &&
+      assembly_weights_sha256(facts->assembly, costly->weights_sha256, error))
+    return true;
+  json_decref(costly->config);
+  json_decref(costly->time);
+  ffb_free(costly->command);
+  return false;
+}
+
+json_t *record_make(const struct run_config *config, const struct run_control *control,
+                    const struct record_facts *facts, const char *path, struct ffb_error *error) {
+  struct costly costly;
+  const struct ledger *ledger = facts->ledger;
+  if (!make_costly(&costly, config, facts, path, error))
+    return NULL;
+  json_t *record = json_pack(
+      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
+      RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
+      costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
+      "accuracy", make_accuracy(facts), "epochs", ledger->epochs, "diverged", ledger->diverged, "time", costly.time,
+      "memory", make_memory(facts), "energy", ledger->energy, "operations", make_operations(facts->assembly),
+      "weights_sha256", costly.weights_sha256, "command", costly.command, "provenance",
+      provenance_json(facts->provenance, facts->assembly, ledger));
+  ffb_free(costly.command);
+  if (!record)
+    ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");
+  return record;
+}
+
+/* ---- the files -------------------------------------------------------------------------------------------------- */
+
+bool record_path(const struct run_control *control, const char *name, char *path, size_t size,
+                 struct ffb_error *error) {
+  int length = control->record ? snprintf(path, size, "%s", control->record)
+                               : snprintf(path, size, "%s/records/%s.json",
+                                          control->results ? control->results : "results", name);
+  return (length >= 0 && (size_t)length < size) ||
+         ffb_fail_usage(error, "the record's file name is too long: give a shorter one with --record");
+}
+
+void record_steps_path(const char *path, char steps[PATH_MAX]) {
+  size_t length = strlen(path), suffix = strlen(".json");
+  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
+    length -= suffix;
+  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
+}
+
+bool record_probe(const char *path, struct ffb_error *error) {
+  char steps[PATH_MAX];
+  record_steps_path(path, steps);
+  return file_probe(path, remedy, error) && file_probe(steps, remedy, error);
+}
+
+/* A gzip file without a date, so that the same times give the same bytes. */
+static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct ffb_error *error) {
+  z_stream stream = {.next_in = (Bytef *)ledger->step_seconds,
+                     .avail_in = (uInt)(ledger->steps * sizeof *ledger->step_seconds)};
+  enum { GZIP_WINDOW = 15 + 16, MEMORY_LEVEL = 8 };
+  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+    ffb_fail(error, "out of memory for the step times: close other programs");
+    return NULL;
+  }
+  uLong room = deflateBound(&stream, stream.avail_in);
+  void *content = ffb_allocate(room, 1, error);
+  if (content) {
+    stream.next_out = content;
+    stream.avail_out = (uInt)room;
+    deflate(&stream, Z_FINISH);
+    *bytes = stream.total_out;
+  }
+  deflateEnd(&stream);
+  return content;
+}
+
+static bool write_steps(const char *path, const struct ledger *ledger, struct ffb_error *error) {
+  char steps[PATH_MAX];
+  size_t bytes = 0;
+  record_steps_path(path, steps);
+  void *content = compress_steps(ledger, &bytes, error);
+  bool ok = content && file_replace(steps, content, bytes, remedy, error);
+  ffb_free(content);
+  return ok;
+}
+
+/* The record in another place; the error that brought us here stays, and says where. */
+static void rescue(const char *path, const char *text, struct ffb_error *error) {
+  const char *folder = getenv("TMPDIR"), *slash = strrchr(path, '/');
+  char place[PATH_MAX];
+  struct ffb_error ignored;
+  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", slash ? slash + 1 : path) < PATH_MAX &&
+      strcmp(place, path) != 0 && file_replace(place, text, strlen(text), "", &ignored))
+    ffb_fail_prefix(error, "the record was kept as %s: ", place);
+}
+
+bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error) {
+  char *text = json_dumps(record, JSON_INDENT(2));
+  if (!text)
+    return ffb_fail(error, "out of memory for the record: close other programs");
+  bool ok = write_steps(path, ledger, error) && file_replace(path, text, strlen(text), remedy, error);
+  if (!ok)
+    rescue(path, text, error);
+  free(text);
+  return ok;
+}
+
+bool record_is_finished(const char *path) {
+  json_t *record = json_load_file(path, 0, NULL);
+  const char *status = json_string_value(json_object_get(record, "status"));
+  bool finished = status && strcmp(status, "interrupted") != 0;
+  json_decref(record);
+  return finished;
+}

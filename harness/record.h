@@ -1,0 +1,43 @@
+/* The record of a run: one JSON file, described in docs/record.md, and the raw step times beside it. */
+#ifndef FFBENCH_HARNESS_RECORD_H
+#define FFBENCH_HARNESS_RECORD_H
+
+#include "harness/assembly.h"
+#include "harness/ledger.h"
+#include "harness/meters/memory.h"
+#include "harness/provenance.h"
+
+#include <limits.h>
+
+enum { RECORD_SCHEMA = 1 };
+
+/* What a record is made of, beside configuration and control. */
+struct record_facts {
+  const struct assembly *assembly;
+  const struct ledger *ledger;
+  const struct provenance *provenance;
+  const char *status;   /* done, diverged, interrupted */
+  double test_accuracy; /* percent; NaN where the test set was not read */
+  struct meter_memory memory;
+  struct meter_memory_reset memory_reset;
+};
+
+json_t *record_make(const struct run_config *config, const struct run_control *control,
+                    const struct record_facts *facts, const char *path, struct ffb_error *error);
+
+/* Where a record lies: control->record, else <results>/records/<name>.json. */
+bool record_path(const struct run_control *control, const char *name, char *path, size_t size,
+                 struct ffb_error *error);
+/* The step times' file: x.json -> x.steps.gz. */
+void record_steps_path(const char *path, char steps[PATH_MAX]);
+
+/* Whether both files could be written, before hours are spent. */
+bool record_probe(const char *path, struct ffb_error *error);
+/* Write step times and record. Where that fails the record goes to the folder for temporary files instead, and the
+ * error says so: nothing is lost. */
+bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error);
+
+/* Whether a finished record (done or diverged) lies there. */
+bool record_is_finished(const char *path);
+
+#endif

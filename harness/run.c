@@ -1,0 +1,386 @@
+/* One run: put together, trained under meters, evaluated, recorded. */
+#include "harness/run.h"
+
+#include "harness/assembly.h"
+#include "harness/checkpoint.h"
+#include "harness/data.h"
+#include "harness/energy.h"
+#include "harness/evaluation.h"
+#include "harness/file.h"
+#include "harness/identity.h"
+#include "harness/interrupt.h"
+#include "harness/ledger.h"
+#include "harness/lock.h"
+#include "harness/progress.h"
+#include "harness/provenance.h"
+#include "harness/record.h"
+#include "harness/value.h"
+#include "nn/safetensors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAME_BYTES = 256 };
+
+static const double default_checkpoint_seconds = 60;
+
+struct run {
+  const struct run_config *config;
+  const struct run_control *control;
+  struct assembly assembly;
+  struct ledger ledger;
+  struct provenance provenance;
+  struct progress progress;
+  json_t *identity;
+  struct lock lock;
+  char record[PATH_MAX], checkpoint[PATH_MAX]; /* checkpoint is empty where none is asked for */
+  double last_checkpoint;                      /* clock */
+  struct meter_system system;
+  struct meter_session *meter;
+  struct meter_window *window;
+  bool window_begun;
+  json_t *energy_before;        /* of the parts before a resume; null without one */
+  double working_since;         /* clock, while training steps are timed */
+  struct meter_memory_reset memory_reset;
+};
+
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+bool run_record_path(const struct run_config *config, const struct run_control *control, char *path, size_t size,
+                     struct ffb_error *error) {
+  struct parts parts;
+  char name[NAME_BYTES] = "";
+  if (!parts_find(&parts, config, error))
+    return false;
+  const struct ffb_dataset_pair *data = data_get(config, error);
+  if (data)
+    identity_name(config, &parts, data, name, sizeof name);
+  parts_release(&parts);
+  return data && record_path(control, name, path, size, error);
+}
+
+static void make_title(const struct run *run, char *title, size_t size) {
+  const struct run_control *control = run->control;
+  char cell[64] = "";
+  if (control->cells > 0)
+    snprintf(cell, sizeof cell, "[%d/%d] ", control->cell, control->cells);
+  snprintf(title, size, "%s%s %s %s seed %lld", cell, run->assembly.parts.model->name, run->assembly.parts.trainer->name,
+           run->assembly.parts.dataset->name, (long long)run->config->seed);
+}
+
+/* ---- time and energy of training -------------------------------------------------------------------------------- */
+
+static void work_begin(struct run *run) {
+  if (run->window_begun)
+    meter_window_resume(run->window);
+  else
+    meter_window_begin(run->window);
+  run->window_begun = true;
+  run->working_since = meter_clock_seconds();
+}
+
+static void work_pause(struct run *run) {
+  double seconds = meter_clock_seconds() - run->working_since;
+  meter_window_pause(run->window);
+  run->ledger.train_seconds += seconds;
+  run->ledger.epoch_seconds += seconds;
+}
+
+/* Bring the ledger up to date; only while paused. */
+static void settle(struct run *run) {
+  struct meter_result result;
+  meter_window_result(run->window, &result);
+  json_t *now = energy_json(&result);
+  json_decref(run->ledger.energy);
+  bool nothing_new = run->energy_before && !run->window_begun;
+  run->ledger.energy = nothing_new ? json_deep_copy(run->energy_before) : energy_add(run->energy_before, now);
+  json_decref(now);
+  provenance_count(&run->provenance, &run->ledger);
+}
+
+/* ---- checkpoints and stopping ------------------------------------------------------------------------------------ */
+
+static bool save_checkpoint(struct run *run, struct ffb_error *error) {
+  if (!run->checkpoint[0])
+    return true;
+  settle(run);
+  run->last_checkpoint = meter_clock_seconds();
+  return checkpoint_save(run->checkpoint, run->identity, &run->assembly, &run->ledger, error);
+}
+
+/* A checkpoint that cannot be written is no reason to lose the run: the one before stays. */
+static void try_checkpoint(struct run *run) {
+  struct ffb_error error;
+  if (!save_checkpoint(run, &error))
+    progress_note(&run->progress, "goes on without a new checkpoint: %s", error.message);
+}
+
+static bool checkpoint_is_due(const struct run *run) {
+  double interval = run->control->checkpoint_seconds > 0 ? run->control->checkpoint_seconds : default_checkpoint_seconds;
+  return run->checkpoint[0] && meter_clock_seconds() - run->last_checkpoint >= interval;
+}
+
+static bool make_record(struct run *run, const char *status, double test_accuracy, json_t **record,
+                        struct ffb_error *error) {
+  struct record_facts facts = {.assembly = &run->assembly,
+                               .ledger = &run->ledger,
+                               .provenance = &run->provenance,
+                               .status = status,
+                               .test_accuracy = test_accuracy,
+                               .memory_reset = run->memory_reset};
+  meter_memory_read(NULL, &facts.memory);
+  settle(run);
+  *record = record_make(run->config, run->control, &facts, run->record, error);
+  return *record != NULL;
+}
+
+/* The record of an unfinished run never takes the place of a finished one. */
+static void record_interruption(struct run *run) {
+  json_t *record = NULL;
+  struct ffb_error error;
+  if (record_is_finished(run->record))
+    return;
+  if (!make_record(run, "interrupted", (double)NAN, &record, &error) ||
+      !record_write(run->record, record, &run->ledger, &error))
+    progress_note(&run->progress, "%s", error.message);
+  json_decref(record);
+}
+
+static bool stop(struct run *run, struct ffb_error *error) {
+  bool saved = save_checkpoint(run, error);
+  record_interruption(run);
+  if (!saved)
+    ffb_fail_prefix(error, "stopped by %s without a checkpoint: ", strsignal(interrupt_asked()));
+  else if (run->checkpoint[0])
+    ffb_fail(error, "stopped by signal %d (%s) in epoch %lld after step %lld: --resume goes on from %s",
+             interrupt_asked(), strsignal(interrupt_asked()), (long long)run->ledger.epoch + 1,
+             (long long)run->ledger.batch, run->checkpoint);
+  else
+    ffb_fail(error, "stopped by signal %d (%s) in epoch %lld after step %lld: with --checkpoint FOLDER a run can be "
+             "resumed", interrupt_asked(), strsignal(interrupt_asked()), (long long)run->ledger.epoch + 1,
+             (long long)run->ledger.batch);
+  error->kind = FFB_ERROR_INTERRUPTED;
+  return false;
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+static bool train_one(struct run *run, struct ffb_error *error) {
+  struct assembly *assembly = &run->assembly;
+  struct ffb_batch batch;
+  double start = meter_clock_seconds();
+  loader_train(&assembly->loader, run->ledger.batch, &batch);
+  return assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
+         ffb_plan_synchronise(assembly->plan, error) &&
+         ledger_step(&run->ledger, meter_clock_seconds() - start, error);
+}
+
+/* The steps that are left of the epoch. Returns with the clock stopped. */
+static bool train_steps(struct run *run, struct ffb_error *error) {
+  int64_t batches = loader_batches(&run->assembly.loader);
+  work_begin(run);
+  while (run->ledger.batch < batches) {
+    bool ok = train_one(run, error);
+    if (ok && !interrupt_asked() && !checkpoint_is_due(run)) {
+      progress_step(&run->progress, run->ledger.epoch, run->ledger.batch);
+      continue;
+    }
+    work_pause(run);
+    if (!ok)
+      return false;
+    if (interrupt_asked())
+      return stop(run, error);
+    try_checkpoint(run);
+    work_begin(run);
+  }
+  work_pause(run);
+  return true;
+}
+
+static bool end_epoch(struct run *run, struct ffb_epoch_statistics *statistics, struct ffb_error *error) {
+  *statistics = (struct ffb_epoch_statistics){.not_finite_step = -1};
+  work_begin(run);
+  bool ok = run->assembly.parts.trainer->end_epoch(run->assembly.state, statistics, error) &&
+            ffb_plan_synchronise(run->assembly.plan, error);
+  work_pause(run);
+  return ok;
+}
+
+static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint32_t *list, int64_t count,
+                     double *accuracy, struct ffb_error *error) {
+  struct assembly *assembly = &run->assembly;
+  double start = meter_clock_seconds();
+  bool ok = evaluation_accuracy(assembly->parts.trainer, assembly->state, &assembly->loader, part, list, count, accuracy,
+                                error);
+  run->ledger.evaluation_seconds += meter_clock_seconds() - start;
+  return ok;
+}
+
+static void note_divergence(struct run *run, const struct ffb_epoch_statistics *statistics) {
+  if (isfinite(statistics->loss) && statistics->not_finite == 0)
+    return;
+  run->ledger.diverged = json_pack(
+      "{s:I, s:o, s:s?, s:I}", "epoch", (json_int_t)run->ledger.epoch + 1, "step",
+      statistics->not_finite_step >= 0 ? json_integer(statistics->not_finite_step) : json_null(), "where",
+      statistics->not_finite_where[0] ? statistics->not_finite_where : NULL, "samples",
+      (json_int_t)statistics->not_finite);
+}
+
+/* Enter the epoch into the history and move on to the next. */
+static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, double validation,
+                        struct ffb_error *error) {
+  struct ledger *ledger = &run->ledger;
+  json_t *epoch = json_pack("{s:I, s:o, s:o, s:f, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
+                            value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
+                            "validation_accuracy", validation, "seconds", ledger->epoch_seconds, "not_finite",
+                            (json_int_t)statistics->not_finite);
+  if (json_array_append_new(ledger->epochs, epoch))
+    return ffb_fail(error, "out of memory for the run's history: close other programs");
+  note_divergence(run, statistics);
+  progress_epoch(&run->progress, ledger->epoch, statistics->loss, statistics->train_accuracy, validation,
+                 ledger->epoch_seconds);
+  ledger->epoch++;
+  ledger->batch = 0;
+  ledger->epoch_seconds = 0;
+  return true;
+}
+
+static bool train_epoch(struct run *run, struct ffb_error *error) {
+  const struct ffb_dataset_split *split = &run->assembly.loader.split;
+  struct ffb_epoch_statistics statistics;
+  double validation;
+  loader_shuffle(&run->assembly.loader, (uint32_t)run->ledger.epoch);
+  if (!train_steps(run, error) || !end_epoch(run, &statistics, error) ||
+      !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &validation, error) ||
+      !close_epoch(run, &statistics, validation, error))
+    return false;
+  if (interrupt_asked())
+    return stop(run, error);
+  try_checkpoint(run);
+  return true;
+}
+
+static bool train(struct run *run, struct ffb_error *error) {
+  while (run->ledger.epoch < run->config->epochs && !run->ledger.diverged)
+    if (!train_epoch(run, error))
+      return false;
+  return true;
+}
+
+/* ---- before and after -------------------------------------------------------------------------------------------- */
+
+static bool resume(struct run *run, struct ffb_error *error) {
+  if (!checkpoint_load(run->checkpoint, run->identity, &run->assembly, &run->ledger, error))
+    return false;
+  run->ledger.resumes++;
+  run->energy_before = run->ledger.energy;
+  run->ledger.energy = NULL;
+  return true;
+}
+
+static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
+  const struct run_control *control = run->control;
+  if (!control->checkpoint)
+    return !control->resume ||
+           ffb_fail_usage(error, "--resume goes on from a checkpoint: say where it lies with --checkpoint FOLDER");
+  if (!checkpoint_path(control->checkpoint, run->checkpoint, error) ||
+      !file_probe(run->checkpoint, "name another folder with --checkpoint", error))
+    return false;
+  run->last_checkpoint = meter_clock_seconds();
+  if (!checkpoint_exists(run->checkpoint))
+    return true;
+  if (!control->resume)
+    return ffb_fail(error, "%s is there already: go on from it with --resume, or remove it to start anew",
+                    run->checkpoint);
+  return resume(run, error);
+}
+
+static bool prepare_record(struct run *run, struct ffb_error *error) {
+  char name[NAME_BYTES];
+  const struct run_control *control = run->control;
+  identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name);
+  return record_path(control, name, run->record, sizeof run->record, error) && record_probe(run->record, error) &&
+         lock_take(&run->lock, run->record, error) &&
+         (!control->save_weights ||
+          file_probe(control->save_weights, "name another file with --save-weights", error));
+}
+
+static bool prepare_meters(struct run *run, struct ffb_error *error) {
+  run->system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  run->meter = meter_session_open(&run->system, error);
+  run->window = run->meter ? meter_window_create(run->meter, NULL, error) : NULL;
+  return run->window != NULL;
+}
+
+static void prepare_progress(struct run *run) {
+  char title[NAME_BYTES];
+  const struct ledger *ledger = &run->ledger;
+  int64_t batches = loader_batches(&run->assembly.loader);
+  make_title(run, title, sizeof title);
+  progress_begin(&run->progress, title, run->control->quiet, run->config->epochs, batches,
+                 ledger->epoch * batches + ledger->batch);
+  if (ledger->resumes)
+    progress_note(&run->progress, "resumed in epoch %lld after step %lld", (long long)ledger->epoch + 1,
+                  (long long)ledger->batch);
+}
+
+static bool prepare(struct run *run, struct ffb_error *error) {
+  interrupt_watch();
+  if (interrupt_asked()) {
+    ffb_fail(error, "stopped by signal %d (%s) before the run began: start it again", interrupt_asked(),
+             strsignal(interrupt_asked()));
+    error->kind = FFB_ERROR_INTERRUPTED;
+    return false;
+  }
+  meter_memory_reset(NULL, &run->memory_reset);
+  provenance_start(&run->provenance);
+  bool ok = assembly_make(&run->assembly, run->config, error) && prepare_record(run, error) &&
+            (run->identity = identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads,
+                                           error)) &&
+            ledger_begin(&run->ledger, error) && prepare_checkpoint(run, error) && prepare_meters(run, error);
+  if (ok)
+    prepare_progress(run);
+  return ok;
+}
+
+/* The test set is read here, once, with the weights of the last epoch. */
+static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
+  const struct ffb_dataset_split *split = &run->assembly.loader.split;
+  double test;
+  if (!evaluate(run, &run->assembly.data->test, split->test, split->test_count, &test, error) ||
+      !make_record(run, run->ledger.diverged ? "diverged" : "done", test, record, error) ||
+      !record_write(run->record, *record, &run->ledger, error))
+    return false;
+  if (run->control->save_weights && !ffb_weights_save(run->control->save_weights, run->assembly.plan, error))
+    return false;
+  if (run->checkpoint[0])
+    unlink(run->checkpoint);
+  return true;
+}
+
+static void release(struct run *run) {
+  progress_end(&run->progress);
+  meter_window_destroy(run->window);
+  if (run->meter)
+    meter_session_close(run->meter);
+  lock_release(&run->lock);
+  ledger_end(&run->ledger);
+  json_decref(run->energy_before);
+  json_decref(run->identity);
+  assembly_free(&run->assembly);
+}
+
+bool run_execute(const struct run_config *config, const struct run_control *control, json_t **record,
+                 struct ffb_error *error) {
+  struct run run = {.config = config, .control = control, .lock.descriptor = -1};
+  *record = NULL;
+  bool ok = prepare(&run, error) && train(&run, error) && finish(&run, record, error);
+  release(&run);
+  if (!ok) {
+    json_decref(*record);
+    *record = NULL;
+  }
+  return ok;
+}

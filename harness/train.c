@@ -1,0 +1,174 @@
+/* ffbench train: one run from the command line. */
+#include "harness/command_line.h"
+#include "harness/commands.h"
+#include "harness/parts.h"
+#include "harness/progress.h"
+#include "harness/run.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* What the command line can say about where and how. */
+struct places {
+  const char *record, *save_weights, *checkpoint;
+  double checkpoint_seconds;
+  bool resume, quiet;
+};
+
+#define PLACE(name) offsetof(struct places, name)
+
+static const struct ffb_option place_options[] = {
+    {.name = "record", .type = FFB_OPTION_STRING, .offset = PLACE(record),
+     .help = "File for the record; else results/records/, named after the options."},
+    {.name = "save_weights", .type = FFB_OPTION_STRING, .offset = PLACE(save_weights),
+     .help = "File for the final weights in the safetensors format."},
+    {.name = "checkpoint", .type = FFB_OPTION_STRING, .offset = PLACE(checkpoint),
+     .help = "Folder for a checkpoint, from which --resume goes on; it is removed when the run is done."},
+    {.name = "checkpoint_seconds", .type = FFB_OPTION_NUMBER, .offset = PLACE(checkpoint_seconds), .initial = "60",
+     .minimum = 0.001, .maximum = 1e6, .help = "Longest time between two checkpoints, in seconds."},
+    {.name = "resume", .type = FFB_OPTION_BOOLEAN, .offset = PLACE(resume), .initial = "false",
+     .help = "Go on from the checkpoint, where there is one, to the same weights as without the stop."},
+    {.name = "quiet", .type = FFB_OPTION_BOOLEAN, .offset = PLACE(quiet), .initial = "false",
+     .help = "Show no progress."},
+    {.name = NULL},
+};
+
+struct train {
+  struct run_config config;
+  struct places places;
+};
+
+static bool add_set(void *to, const char *text, struct ffb_error *error) {
+  return run_config_set(to, text, error);
+}
+
+static void print_owner(const char *owner, const struct ffb_option *table, const char *how) {
+  if (!table)
+    return;
+  printf("\nOptions of %s, as --set %s:\n", owner, how);
+  command_line_options(stdout, table, false);
+}
+
+/* The general help, and the options of the trainer and the model that the rest of the line names. */
+static int help(const struct command *command, const struct run_config *config) {
+  struct ffb_error error;
+  command_line_help(stdout, command);
+  const struct ffb_model *model = parts_model(config, &error);
+  if (!model)
+    return command_line_fail(&error);
+  print_owner(model->name, model->options, "model.NAME=VALUE");
+  if (!config->algorithm && !config->plugin) {
+    puts("\nThe options of an algorithm: ffbench train --algorithm NAME --help");
+    return 0;
+  }
+  const struct ffb_trainer *trainer = parts_trainer(config, &error);
+  if (!trainer)
+    return command_line_fail(&error);
+  print_owner(trainer->name, trainer->options, "NAME=VALUE");
+  return 0;
+}
+
+static double number(const json_t *record, const char *object, const char *key) {
+  return json_number_value(json_object_get(json_object_get(record, object), key));
+}
+
+static const char *text(const json_t *record, const char *object, const char *key) {
+  const char *value = json_string_value(json_object_get(json_object_get(record, object), key));
+  return value ? value : "";
+}
+
+static void print_status(const json_t *record) {
+  const json_t *diverged = json_object_get(record, "diverged");
+  const json_t *step = json_object_get(diverged, "step");
+  const char *where = json_string_value(json_object_get(diverged, "where"));
+  if (!json_is_object(diverged)) {
+    puts("status       done");
+    return;
+  }
+  printf("status       diverged: the loss was not finite in epoch %lld",
+         (long long)json_integer_value(json_object_get(diverged, "epoch")));
+  if (json_is_integer(step))
+    printf(", step %lld", (long long)json_integer_value(step));
+  printf("%s%s; the epochs after it were not run\n", where ? ", in " : "", where ? where : "");
+}
+
+static void print_energy(const json_t *record) {
+  const json_t *joules = json_object_get(json_object_get(record, "energy"), "joules");
+  if (json_is_number(joules))
+    printf("energy       %.4g J of training (%s, %s)\n", json_number_value(joules), text(record, "energy", "source"),
+           text(record, "energy", "rail"));
+  else
+    printf("energy       not measured: %s\n", text(record, "energy", "reason"));
+}
+
+static void print_summary(const json_t *record, const char *path) {
+  char duration[64];
+  progress_duration(number(record, "time", "train_seconds"), duration, sizeof duration);
+  print_status(record);
+  printf("accuracy     test %.2f %%, validation %.2f %%\n", number(record, "accuracy", "test"),
+         number(record, "accuracy", "validation"));
+  printf("time         %s of training", duration);
+  if (json_is_number(json_object_get(json_object_get(record, "time"), "step_median_seconds")))
+    printf(", median step %.4g ms", 1e3 * number(record, "time", "step_median_seconds"));
+  printf("\nmemory       %.2f MiB planned, resident peak %.1f MiB\n", number(record, "memory", "peak_bytes") / 0x1p20,
+         number(record, "memory", "resident_peak_bytes") / 0x1p20);
+  print_energy(record);
+  printf("weights      sha256 %s\n", json_string_value(json_object_get(record, "weights_sha256")));
+  printf("record       %s\n", path);
+}
+
+static int execute(const struct train *train) {
+  struct run_control control = {.record = train->places.record,
+                                .save_weights = train->places.save_weights,
+                                .checkpoint = train->places.checkpoint,
+                                .checkpoint_seconds = train->places.checkpoint_seconds,
+                                .resume = train->places.resume,
+                                .quiet = train->places.quiet};
+  struct ffb_error error;
+  json_t *record;
+  char path[PATH_MAX];
+  if (!run_execute(&train->config, &control, &record, &error))
+    return command_line_fail(&error);
+  bool ok = run_record_path(&train->config, &control, path, sizeof path, &error);
+  if (ok)
+    print_summary(record, path);
+  json_decref(record);
+  return ok ? 0 : command_line_fail(&error);
+}
+
+int train_command(int argc, char **argv) {
+  struct train train = {0};
+  struct ffb_error error;
+  const char *operand;
+  if (!run_config_begin(&train.config, &error))
+    return command_line_fail(&error);
+  const struct command_table tables[] = {{"What to run", run_options, &train.config},
+                                         {"Where and how", place_options, &train.places},
+                                         {0}};
+  const struct command_repeated repeated[] = {
+      {"set", "NAME=VALUE", "An option of the algorithm, or of the model as model.NAME=VALUE.", add_set, &train.config},
+      {0}};
+  const struct command command = {.verb = "train",
+                                  .summary = "Train one network, measure what it costs, and write a record.",
+                                  .tables = tables,
+                                  .repeated = repeated};
+  int status;
+  if (!ffb_options_default(place_options, &train.places, &error)) {
+    status = command_line_fail(&error);
+  } else {
+    switch (command_line_read(&command, argc, argv, &operand, &error)) {
+    case COMMAND_READ:
+      status = execute(&train);
+      break;
+    case COMMAND_HELP:
+      status = help(&command, &train.config);
+      break;
+    default:
+      status = command_line_fail(&error);
+    }
+  }
+  ffb_options_clear(place_options, &train.places);
+  run_config_end(&train.config);
+  return status;
+}

@@ -1,0 +1,25 @@
+/* What jansson leaves open: numbers that JSON does not have, and option values. */
+#ifndef FFBENCH_HARNESS_VALUE_H
+#define FFBENCH_HARNESS_VALUE_H
+
+#include "base/option.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* A number; "inf", "-inf" or "nan" as a string where it is none. */
+json_t *value_number(double value);
+/* Back again: NaN where the value is neither. */
+double value_number_read(const json_t *value);
+
+/* One option's value with its type; a string option that is not set is null. */
+json_t *value_option(const struct ffb_option *option, const void *values);
+/* A whole table as an object; an empty one for a null table. */
+json_t *value_options(const struct ffb_option *table, const void *values);
+
+/* A JSON value as the text that ffb_option_set reads. A string option also takes a whole number or an array of them
+ * (model.hidden = {500, 500}). A value of the wrong type is a usage error that opens with owner. */
+bool value_option_text(const struct ffb_option *option, const json_t *value, const char *owner, char *text, size_t size,
+                      struct ffb_error *error);
+
+#endif

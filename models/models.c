@@ -1,0 +1,20 @@
+#include "models/models.h"
+
+#include "models/mlp.h"
+
+#include <string.h>
+
+static const struct ffb_model *const models[] = {&ffb_model_mlp};
+
+const struct ffb_model *ffb_model_at(size_t index) {
+  return index < sizeof models / sizeof *models ? models[index] : NULL;
+}
+
+const struct ffb_model *ffb_model_find(const char *name) {
+  const struct ffb_model *model = NULL;
+  for (size_t i = 0; (model = ffb_model_at(i)); i++) {
+    if (strcmp(model->name, name) == 0)
+      return model;
+  }
+  return NULL;
+}

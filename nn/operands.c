@@ -1,0 +1,278 @@
+#include "nn/operands.h"
+
+enum { READ = 1, WRITE = 2, OPTIONAL = 4 };
+
+#define ANY 0x3f
+#define F32 (1 << FFB_F32)
+#define F64 (1 << FFB_F64)
+#define S32 (1 << FFB_S32)
+#define U32 (1 << FFB_U32)
+#define S8  (1 << FFB_S8)
+#define U8  (1 << FFB_U8)
+
+struct description {
+  size_t offset;
+  int access, types;
+};
+
+#define OPERAND(member, access, types)                                                                                 \
+  { offsetof(union ffb_arguments, member), access, types }
+
+#define SGD_RULE(at, optional)                                                                                         \
+  OPERAND(at.weights, READ | WRITE | (optional), F32), OPERAND(at.momentum, READ | WRITE | OPTIONAL, F32),             \
+      OPERAND(at.learning_rate, READ | (optional), F32), OPERAND(at.multiplier, READ | OPTIONAL, F32)
+#define ADAM_RULE(at, optional)                                                                                        \
+  OPERAND(at.weights, READ | WRITE | (optional), F32), OPERAND(at.first, READ | WRITE | (optional), F32),              \
+      OPERAND(at.second, READ | WRITE | (optional), F32), OPERAND(at.learning_rate, READ | (optional), F32),           \
+      OPERAND(at.multiplier, READ | OPTIONAL, F32), OPERAND(at.corrections, READ | (optional), F32)
+#define SCALE_OPERANDS(at)                                                                                             \
+  OPERAND(at.scale, WRITE, F32), OPERAND(at.x, READ | OPTIONAL, F32 | S32), OPERAND(at.ratio, READ | OPTIONAL, F32),   \
+      OPERAND(at.running, READ | WRITE | OPTIONAL, F32)
+
+static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERANDS] = {
+    [FFB_FILL] = {OPERAND(fill.out, WRITE, ANY)},
+    [FFB_COPY] = {OPERAND(copy.out, WRITE, ANY), OPERAND(copy.in, READ, ANY)},
+    [FFB_CONVERT_IMAGES] = {OPERAND(convert_images.out, WRITE, F32), OPERAND(convert_images.in, READ, U8)},
+    [FFB_OVERLAY_LABELS] = {OPERAND(overlay_labels.images, READ | WRITE, F32),
+                            OPERAND(overlay_labels.labels, READ | OPTIONAL, S32)},
+    [FFB_DRAW_NEGATIVES] = {OPERAND(draw_negatives.negatives, WRITE, S32), OPERAND(draw_negatives.labels, READ, S32),
+                            OPERAND(draw_negatives.index, READ, S32), OPERAND(draw_negatives.draw, READ, U32),
+                            OPERAND(draw_negatives.scores, READ | OPTIONAL, F32),
+                            OPERAND(draw_negatives.kept, READ | WRITE | OPTIONAL, S32)},
+    [FFB_GEMM_F32] = {OPERAND(gemm_f32.c, WRITE, F32), OPERAND(gemm_f32.a, READ, F32), OPERAND(gemm_f32.b, READ, F32)},
+    [FFB_GEMM_S8] = {OPERAND(gemm_s8.c, WRITE, S32), OPERAND(gemm_s8.a, READ, S8), OPERAND(gemm_s8.b, READ, S8),
+                     OPERAND(gemm_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_SUQ_SCALE] = {SCALE_OPERANDS(suq_scale)},
+    [FFB_SUQ_QUANTISE] = {OPERAND(suq_quantise.q, WRITE, S8), OPERAND(suq_quantise.x, READ, F32),
+                          OPERAND(suq_quantise.scale, READ, F32), OPERAND(suq_quantise.step, READ | OPTIONAL, U32)},
+    [FFB_SUQ_SEGMENTS] = {OPERAND(suq_segments.fine, WRITE, S8), OPERAND(suq_segments.coarse, WRITE, S8),
+                          OPERAND(suq_segments.fine_scale, WRITE, F32), OPERAND(suq_segments.coarse_scale, WRITE, F32),
+                          OPERAND(suq_segments.x, READ, F32), OPERAND(suq_segments.exponent, READ, F32),
+                          OPERAND(suq_segments.step, READ | OPTIONAL, U32)},
+    [FFB_DEQUANTISE] = {OPERAND(dequantise.out, WRITE, F32), OPERAND(dequantise.x, READ, S32 | S8),
+                        OPERAND(dequantise.scale_a, READ, F32), OPERAND(dequantise.scale_b, READ | OPTIONAL, F32)},
+    [FFB_CLIP_SEARCH] = {OPERAND(clip_search.x, READ, F32), OPERAND(clip_search.ratio, READ | WRITE, F32),
+                         OPERAND(clip_search.deviation, WRITE, F32),
+                         OPERAND(clip_search.multiplier, WRITE | OPTIONAL, F32)},
+    [FFB_SEGMENT_SEARCH] = {OPERAND(segment_search.x, READ, F32), OPERAND(segment_search.exponent, WRITE, F32),
+                            OPERAND(segment_search.deviation, WRITE, F32)},
+    [FFB_ADD_BIAS] = {OPERAND(add_bias.y, READ | WRITE, F32), OPERAND(add_bias.bias, READ, F32)},
+    [FFB_BIAS_GRADIENT] = {OPERAND(bias_gradient.out, WRITE, F32), OPERAND(bias_gradient.gradient, READ, F32)},
+    [FFB_RELU] = {OPERAND(relu.y, WRITE, F32), OPERAND(relu.x, READ, F32)},
+    [FFB_RELU_GRADIENT] = {OPERAND(relu_gradient.gx, WRITE, F32), OPERAND(relu_gradient.gy, READ, F32),
+                           OPERAND(relu_gradient.y, READ, F32)},
+    [FFB_ADD_SCALED] = {OPERAND(add_scaled.out, WRITE, F32), OPERAND(add_scaled.a, READ, F32),
+                        OPERAND(add_scaled.b, READ, F32), OPERAND(add_scaled.factor, READ | OPTIONAL, F32)},
+    [FFB_NORMALISE] = {OPERAND(normalise.y, WRITE, F32), OPERAND(normalise.x, READ, F32),
+                       OPERAND(normalise.inverse, WRITE | OPTIONAL, F32)},
+    [FFB_NORMALISE_GRADIENT] = {OPERAND(normalise_gradient.gx, WRITE, F32), OPERAND(normalise_gradient.gy, READ, F32),
+                                OPERAND(normalise_gradient.y, READ, F32),
+                                OPERAND(normalise_gradient.inverse, READ, F32)},
+    [FFB_SOFTMAX_CROSS_ENTROPY] = {OPERAND(softmax_cross_entropy.gradient, WRITE | OPTIONAL, F32),
+                                   OPERAND(softmax_cross_entropy.logits, READ, F32),
+                                   OPERAND(softmax_cross_entropy.labels, READ, S32),
+                                   OPERAND(softmax_cross_entropy.statistics, READ | WRITE, F64)},
+    [FFB_GOODNESS] = {OPERAND(goodness.goodness, WRITE, F32), OPERAND(goodness.y, READ, F32)},
+    [FFB_GOODNESS_LOSS] = {OPERAND(goodness_loss.gradient, WRITE, F32), OPERAND(goodness_loss.goodness, READ, F32),
+                           OPERAND(goodness_loss.statistics, READ | WRITE | OPTIONAL, F64)},
+    [FFB_GOODNESS_GRADIENT] = {OPERAND(goodness_gradient.gy, WRITE, F32),
+                               OPERAND(goodness_gradient.gradient, READ, F32), OPERAND(goodness_gradient.y, READ, F32)},
+    [FFB_SGD_UPDATE] = {SGD_RULE(sgd_update.rule, 0), OPERAND(sgd_update.gradient, READ, F32)},
+    [FFB_ADAM_UPDATE] = {ADAM_RULE(adam_update.rule, 0), OPERAND(adam_update.gradient, READ, F32)},
+    [FFB_SUQ_TENSOR] = {SCALE_OPERANDS(suq_tensor.scale), OPERAND(suq_tensor.quantise.q, WRITE, S8),
+                        OPERAND(suq_tensor.quantise.x, READ, F32),
+                        OPERAND(suq_tensor.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_LINEAR_F32] = {OPERAND(linear_f32.y, WRITE, F32), OPERAND(linear_f32.x, READ, F32),
+                        OPERAND(linear_f32.w, READ, F32), OPERAND(linear_f32.bias, READ | OPTIONAL, F32),
+                        OPERAND(linear_f32.mask, READ | OPTIONAL, F32),
+                        OPERAND(linear_f32.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_LINEAR_S8] = {OPERAND(linear_s8.y, WRITE, F32), OPERAND(linear_s8.x, READ, S8), OPERAND(linear_s8.w, READ, S8),
+                       OPERAND(linear_s8.x_scale, READ, F32), OPERAND(linear_s8.w_scale, READ, F32),
+                       OPERAND(linear_s8.bias, READ | OPTIONAL, F32), OPERAND(linear_s8.mask, READ | OPTIONAL, F32),
+                       OPERAND(linear_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_LINEAR_UPDATE_F32] = {OPERAND(linear_update_f32.gy, READ, F32), OPERAND(linear_update_f32.x, READ, F32),
+                               SGD_RULE(linear_update_f32.rule.sgd, OPTIONAL),
+                               ADAM_RULE(linear_update_f32.rule.adam, OPTIONAL),
+                               OPERAND(linear_update_f32.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_LINEAR_UPDATE_S8] = {OPERAND(linear_update_s8.gy, READ, S8), OPERAND(linear_update_s8.x, READ, S8),
+                              OPERAND(linear_update_s8.gy_scale, READ, F32),
+                              OPERAND(linear_update_s8.x_scale, READ, F32),
+                              OPERAND(linear_update_s8.step, READ | OPTIONAL, U32),
+                              SGD_RULE(linear_update_s8.rule.sgd, OPTIONAL),
+                              ADAM_RULE(linear_update_s8.rule.adam, OPTIONAL),
+                              OPERAND(linear_update_s8.weight_scale, WRITE | OPTIONAL, F32),
+                              OPERAND(linear_update_s8.workspace, WRITE | OPTIONAL, ANY)},
+};
+
+static struct ffb_tensor *tensor_at(const union ffb_arguments *arguments, size_t offset) {
+  return *(struct ffb_tensor *const *)((const char *)arguments + offset);
+}
+
+/* WRITE alone means the call overwrites; these flags turn it into an update. */
+static bool accumulates(enum ffb_operator operation, const union ffb_arguments *arguments) {
+  switch (operation) {
+  case FFB_GEMM_F32:
+    return arguments->gemm_f32.accumulate;
+  case FFB_DEQUANTISE:
+    return arguments->dequantise.accumulate;
+  case FFB_GOODNESS:
+    return arguments->goodness.accumulate;
+  case FFB_GOODNESS_GRADIENT:
+    return arguments->goodness_gradient.accumulate;
+  default:
+    return false;
+  }
+}
+
+size_t ffb_operands(enum ffb_operator operation, const union ffb_arguments *arguments,
+                    struct ffb_operand operands[FFB_MAX_OPERANDS]) {
+  size_t count = 0;
+  const struct description *description = descriptions[operation];
+  for (size_t i = 0; i < FFB_MAX_OPERANDS && description[i].access; i++) {
+    struct ffb_tensor *tensor = tensor_at(arguments, description[i].offset);
+    if (!tensor)
+      continue;
+    bool update = i == 0 && accumulates(operation, arguments);
+    operands[count++] = (struct ffb_operand){
+        .tensor = tensor, .read = update || description[i].access & READ, .write = description[i].access & WRITE};
+  }
+  return count;
+}
+
+struct ffb_tensor **ffb_operand_workspace(enum ffb_operator operation, union ffb_arguments *arguments) {
+  switch (operation) {
+  case FFB_GEMM_S8:
+    return &arguments->gemm_s8.workspace;
+  case FFB_LINEAR_F32:
+    return &arguments->linear_f32.workspace;
+  case FFB_LINEAR_S8:
+    return &arguments->linear_s8.workspace;
+  case FFB_LINEAR_UPDATE_F32:
+    return &arguments->linear_update_f32.workspace;
+  case FFB_LINEAR_UPDATE_S8:
+    return &arguments->linear_update_s8.workspace;
+  default:
+    return NULL;
+  }
+}
+
+static bool same_elements(const struct ffb_tensor *a, const struct ffb_tensor *b) {
+  return !a || !b || ffb_elements(a) == ffb_elements(b);
+}
+
+/* Longest sum of INT8 products that stays below 2^31: 127 * 127 * K. */
+static const int64_t longest_s8_sum = 133144;
+
+static bool product_fits(const struct ffb_tensor *c, const struct ffb_tensor *a, const struct ffb_tensor *b,
+                         bool transpose_a, bool transpose_b) {
+  int64_t m = ffb_rows(c), n = ffb_columns(c);
+  int64_t am = transpose_a ? ffb_columns(a) : ffb_rows(a), ak = transpose_a ? ffb_rows(a) : ffb_columns(a);
+  int64_t bn = transpose_b ? ffb_rows(b) : ffb_columns(b), bk = transpose_b ? ffb_columns(b) : ffb_rows(b);
+  return am == m && bn == n && ak == bk && (a->type != FFB_S8 || ak <= longest_s8_sum);
+}
+
+static bool update_fits(const struct ffb_update_rule *rule, const struct ffb_tensor *gy, const struct ffb_tensor *x) {
+  const struct ffb_tensor *weights = rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+  return weights && ffb_rows(gy) == ffb_rows(x) && ffb_rows(weights) == ffb_columns(gy) &&
+         ffb_columns(weights) == ffb_columns(x) && (gy->type != FFB_S8 || ffb_rows(gy) <= longest_s8_sum);
+}
+
+static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a) {
+  switch (operation) {
+  case FFB_COPY:
+    return same_elements(a->copy.out, a->copy.in) && a->copy.out->type == a->copy.in->type;
+  case FFB_CONVERT_IMAGES:
+    return ffb_columns(a->convert_images.out) == ffb_columns(a->convert_images.in) &&
+           ffb_rows(a->convert_images.out) % ffb_rows(a->convert_images.in) == 0;
+  case FFB_OVERLAY_LABELS:
+    return a->overlay_labels.images->shape[2] >= a->overlay_labels.classes &&
+           (!a->overlay_labels.labels || ffb_elements(a->overlay_labels.labels) == ffb_rows(a->overlay_labels.images));
+  case FFB_DRAW_NEGATIVES:
+    return same_elements(a->draw_negatives.negatives, a->draw_negatives.labels) &&
+           same_elements(a->draw_negatives.labels, a->draw_negatives.index) && a->draw_negatives.classes >= 2 &&
+           a->draw_negatives.classes <= FFB_MAX_CLASSES;
+  case FFB_GEMM_F32:
+    return product_fits(a->gemm_f32.c, a->gemm_f32.a, a->gemm_f32.b, a->gemm_f32.transpose_a, a->gemm_f32.transpose_b);
+  case FFB_GEMM_S8:
+    return product_fits(a->gemm_s8.c, a->gemm_s8.a, a->gemm_s8.b, a->gemm_s8.transpose_a, a->gemm_s8.transpose_b);
+  case FFB_LINEAR_F32:
+    return product_fits(a->linear_f32.y, a->linear_f32.x, a->linear_f32.w, false, a->linear_f32.transpose_w);
+  case FFB_LINEAR_S8:
+    return product_fits(a->linear_s8.y, a->linear_s8.x, a->linear_s8.w, false, a->linear_s8.transpose_w);
+  case FFB_LINEAR_UPDATE_F32:
+    return update_fits(&a->linear_update_f32.rule, a->linear_update_f32.gy, a->linear_update_f32.x);
+  case FFB_LINEAR_UPDATE_S8:
+    return update_fits(&a->linear_update_s8.rule, a->linear_update_s8.gy, a->linear_update_s8.x);
+  case FFB_SUQ_SCALE:
+    return a->suq_scale.range != FFB_RANGE_ABSMAX || a->suq_scale.x;
+  case FFB_SUQ_QUANTISE:
+    return same_elements(a->suq_quantise.q, a->suq_quantise.x) &&
+           (a->suq_quantise.rounding == FFB_ROUND_NEAREST || a->suq_quantise.step);
+  case FFB_SUQ_TENSOR:
+    return same_elements(a->suq_tensor.quantise.q, a->suq_tensor.quantise.x) &&
+           a->suq_tensor.quantise.scale == a->suq_tensor.scale.scale &&
+           (a->suq_tensor.quantise.rounding == FFB_ROUND_NEAREST || a->suq_tensor.quantise.step);
+  case FFB_SUQ_SEGMENTS:
+    return same_elements(a->suq_segments.fine, a->suq_segments.x) &&
+           same_elements(a->suq_segments.coarse, a->suq_segments.x);
+  case FFB_DEQUANTISE:
+    return same_elements(a->dequantise.out, a->dequantise.x);
+  case FFB_ADD_BIAS:
+    return ffb_columns(a->add_bias.y) == ffb_elements(a->add_bias.bias);
+  case FFB_BIAS_GRADIENT:
+    return ffb_columns(a->bias_gradient.gradient) == ffb_elements(a->bias_gradient.out);
+  case FFB_RELU:
+    return same_elements(a->relu.y, a->relu.x);
+  case FFB_RELU_GRADIENT:
+    return same_elements(a->relu_gradient.gx, a->relu_gradient.gy) &&
+           same_elements(a->relu_gradient.gx, a->relu_gradient.y);
+  case FFB_ADD_SCALED:
+    return same_elements(a->add_scaled.out, a->add_scaled.a) && same_elements(a->add_scaled.out, a->add_scaled.b);
+  case FFB_NORMALISE:
+    return same_elements(a->normalise.y, a->normalise.x) &&
+           (!a->normalise.inverse ||
+            ffb_elements(a->normalise.inverse) == ffb_rows(a->normalise.x) * a->normalise.groups);
+  case FFB_NORMALISE_GRADIENT:
+    return same_elements(a->normalise_gradient.gx, a->normalise_gradient.gy) &&
+           same_elements(a->normalise_gradient.gx, a->normalise_gradient.y) &&
+           ffb_elements(a->normalise_gradient.inverse) == ffb_rows(a->normalise_gradient.y);
+  case FFB_SOFTMAX_CROSS_ENTROPY:
+    return same_elements(a->softmax_cross_entropy.gradient, a->softmax_cross_entropy.logits) &&
+           ffb_columns(a->softmax_cross_entropy.logits) <= FFB_MAX_CLASSES &&
+           ffb_elements(a->softmax_cross_entropy.labels) == ffb_rows(a->softmax_cross_entropy.logits);
+  case FFB_GOODNESS:
+    return ffb_elements(a->goodness.goodness) == ffb_rows(a->goodness.y) * a->goodness.groups;
+  case FFB_GOODNESS_LOSS:
+    return same_elements(a->goodness_loss.gradient, a->goodness_loss.goodness) &&
+           ffb_elements(a->goodness_loss.goodness) % 2 == 0;
+  case FFB_GOODNESS_GRADIENT:
+    return same_elements(a->goodness_gradient.gy, a->goodness_gradient.y) &&
+           ffb_elements(a->goodness_gradient.gradient) ==
+               ffb_rows(a->goodness_gradient.y) * a->goodness_gradient.groups;
+  case FFB_SGD_UPDATE:
+    return same_elements(a->sgd_update.rule.weights, a->sgd_update.gradient) &&
+           same_elements(a->sgd_update.rule.weights, a->sgd_update.rule.momentum);
+  case FFB_ADAM_UPDATE:
+    return same_elements(a->adam_update.rule.weights, a->adam_update.gradient) &&
+           same_elements(a->adam_update.rule.weights, a->adam_update.rule.first) &&
+           same_elements(a->adam_update.rule.weights, a->adam_update.rule.second);
+  default:
+    return true;
+  }
+}
+
+bool ffb_operands_check(enum ffb_operator operation, const union ffb_arguments *arguments, struct ffb_error *error) {
+  const struct description *description = descriptions[operation];
+  for (size_t i = 0; i < FFB_MAX_OPERANDS && description[i].access; i++) {
+    const struct ffb_tensor *tensor = tensor_at(arguments, description[i].offset);
+    if (!tensor && description[i].access & OPTIONAL)
+      continue;
+    if (!tensor)
+      return ffb_fail(error, "%s: operand %zu is missing", ffb_operator_name(operation), i);
+    if (!(description[i].types & 1 << tensor->type))
+      return ffb_fail(error, "%s: operand %zu (%s) has the wrong type", ffb_operator_name(operation), i, tensor->name);
+  }
+  if (!shapes_fit(operation, arguments))
+    return ffb_fail(error, "%s: the shapes of its operands do not fit", ffb_operator_name(operation));
+  return true;
+}

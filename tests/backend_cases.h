@@ -1,0 +1,266 @@
+/* Helpers for cases that run an operator on two devices and compare what comes out.
+ *
+ * A scene holds operands: tensors with the content that they have before the operator runs. side_begin copies all of
+ * them into one arena on a device, call() runs operators there, side_end keeps what they hold afterwards. Outputs start
+ * as garbage (bytes 0xFF: a NaN, -1), and guard bytes behind every operand tell when something wrote too far. */
+#ifndef FFB_TESTS_BACKEND_CASES_H
+#define FFB_TESTS_BACKEND_CASES_H
+
+#include "backends/backend.h"
+#include "base/random.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum side { ORACLE, SUBJECT, SIDES };
+enum { MOST_OPERANDS = 32, ALIGNMENT = 64, GUARD_BYTES = 64, GUARD = 0xA5, GARBAGE = 0xFF };
+
+struct operand {
+  struct ffb_tensor tensor; /* first, so that a tensor leads to its operand */
+  size_t offset, bytes;
+  void *before, *after[SIDES];
+};
+
+struct scene {
+  const struct ffb_backend *backends[SIDES];
+  struct ffb_device *devices[SIDES];
+  struct operand operands[MOST_OPERANDS];
+  size_t count, bytes;
+  char *arena; /* of the side that is running */
+  enum side side;
+};
+
+static inline struct operand *operand_of(const struct ffb_tensor *tensor) {
+  return (struct operand *)tensor;
+}
+
+/* ---- operands ----------------------------------------------------------------------------------------------- */
+
+static inline struct ffb_tensor *image_operand(struct scene *scene, enum ffb_type type, int64_t n, int64_t h, int64_t w,
+                                               int64_t c) {
+  if (scene->count == MOST_OPERANDS)
+    fail_msg("more than %d operands in a case", MOST_OPERANDS);
+  struct operand *operand = &scene->operands[scene->count];
+  *operand = (struct operand){.tensor = {.type = type, .shape = {n, h, w, c}, .name = "operand"}};
+  operand->tensor.id = (int)scene->count++;
+  operand->bytes = (size_t)ffb_elements(&operand->tensor) * ffb_type_bytes(type);
+  operand->offset = scene->bytes;
+  scene->bytes += (operand->bytes + GUARD_BYTES + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  operand->before = malloc(operand->bytes + 1);
+  assert_non_null(operand->before);
+  memset(operand->before, GARBAGE, operand->bytes);
+  return &operand->tensor;
+}
+
+static inline struct ffb_tensor *operand(struct scene *scene, enum ffb_type type, int64_t rows, int64_t columns) {
+  return image_operand(scene, type, rows, columns, 1, 1);
+}
+
+/* Content before the run. */
+static inline float *f32(struct ffb_tensor *tensor) {
+  return operand_of(tensor)->before;
+}
+static inline int8_t *s8(struct ffb_tensor *tensor) {
+  return operand_of(tensor)->before;
+}
+static inline int32_t *s32(struct ffb_tensor *tensor) {
+  return operand_of(tensor)->before;
+}
+static inline uint32_t *u32(struct ffb_tensor *tensor) {
+  return operand_of(tensor)->before;
+}
+static inline double *f64(struct ffb_tensor *tensor) {
+  return operand_of(tensor)->before;
+}
+
+/* Content after the run. */
+static inline const void *after(const struct ffb_tensor *tensor, enum side side) {
+  return operand_of(tensor)->after[side];
+}
+static inline const float *f32_after(const struct ffb_tensor *tensor) {
+  return after(tensor, SUBJECT);
+}
+static inline const int8_t *s8_after(const struct ffb_tensor *tensor) {
+  return after(tensor, SUBJECT);
+}
+static inline const int32_t *s32_after(const struct ffb_tensor *tensor) {
+  return after(tensor, SUBJECT);
+}
+static inline const double *f64_after(const struct ffb_tensor *tensor) {
+  return after(tensor, SUBJECT);
+}
+
+/* Uniform in [-1, 1), a function of seed and index. */
+static inline float noise(uint64_t seed, int64_t index) {
+  return 2 * ffb_random_uniform(seed, 1, 2, (uint64_t)index) - 1;
+}
+/* Roughly normal with deviation 1. */
+static inline double normal(uint64_t seed, int64_t index) {
+  double u = (double)ffb_random_uniform(seed, 3, 4, (uint64_t)index) + 1e-9;
+  double v = (double)ffb_random_uniform(seed, 5, 6, (uint64_t)index);
+  return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static inline struct ffb_tensor *random_f32(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
+  struct ffb_tensor *tensor = operand(scene, FFB_F32, rows, columns);
+  for (int64_t i = 0; i < rows * columns; i++)
+    f32(tensor)[i] = noise(seed, i);
+  return tensor;
+}
+
+static inline struct ffb_tensor *random_s8(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
+  struct ffb_tensor *tensor = operand(scene, FFB_S8, rows, columns);
+  for (int64_t i = 0; i < rows * columns; i++)
+    s8(tensor)[i] = (int8_t)((int)ffb_random_below(seed, 1, 2, (uint64_t)i, 255) - 127);
+  return tensor;
+}
+
+static inline struct ffb_tensor *scalar_f32(struct scene *scene, float value) {
+  struct ffb_tensor *tensor = operand(scene, FFB_F32, 1, 1);
+  f32(tensor)[0] = value;
+  return tensor;
+}
+
+static inline struct ffb_tensor *scalar_u32(struct scene *scene, uint32_t value) {
+  struct ffb_tensor *tensor = operand(scene, FFB_U32, 1, 1);
+  u32(tensor)[0] = value;
+  return tensor;
+}
+
+static inline struct ffb_tensor *zeroed(struct ffb_tensor *tensor) {
+  memset(operand_of(tensor)->before, 0, operand_of(tensor)->bytes);
+  return tensor;
+}
+
+/* ---- runs --------------------------------------------------------------------------------------------------- */
+
+static inline void release_arena(struct scene *scene) {
+  if (scene->arena)
+    scene->backends[scene->side]->release(scene->devices[scene->side], scene->arena);
+  scene->arena = NULL;
+}
+
+/* Forget the operands. */
+static inline void scene_clear(struct scene *scene) {
+  release_arena(scene);
+  for (size_t i = 0; i < scene->count; i++) {
+    free(scene->operands[i].before);
+    for (int side = 0; side < SIDES; side++)
+      free(scene->operands[i].after[side]);
+  }
+  scene->count = scene->bytes = 0;
+}
+
+static inline void side_begin(struct scene *scene, enum side side) {
+  const struct ffb_backend *backend = scene->backends[side];
+  struct ffb_device *device = scene->devices[side];
+  unsigned char guard[GUARD_BYTES];
+  memset(guard, GUARD, sizeof guard);
+  scene->side = side;
+  scene->arena = backend->allocate(device, scene->bytes);
+  assert_non_null(scene->arena);
+  assert_int_equal((uintptr_t)scene->arena % ALIGNMENT, 0);
+  for (size_t i = 0; i < scene->count; i++) {
+    struct operand *operand = &scene->operands[i];
+    operand->tensor.data = scene->arena + operand->offset;
+    assert_true(backend->write(device, operand->tensor.data, operand->before, operand->bytes));
+    assert_true(backend->write(device, scene->arena + operand->offset + operand->bytes, guard, sizeof guard));
+  }
+}
+
+static inline void side_end(struct scene *scene) {
+  const struct ffb_backend *backend = scene->backends[scene->side];
+  struct ffb_device *device = scene->devices[scene->side];
+  assert_true(backend->synchronise(device));
+  for (size_t i = 0; i < scene->count; i++) {
+    struct operand *operand = &scene->operands[i];
+    unsigned char guard[GUARD_BYTES];
+    free(operand->after[scene->side]);
+    operand->after[scene->side] = malloc(operand->bytes + 1);
+    assert_non_null(operand->after[scene->side]);
+    assert_true(backend->read(device, operand->after[scene->side], operand->tensor.data, operand->bytes));
+    assert_true(backend->read(device, guard, scene->arena + operand->offset + operand->bytes, sizeof guard));
+    for (int b = 0; b < GUARD_BYTES; b++) {
+      if (guard[b] != GUARD)
+        fail_msg("operand %zu: byte %d behind its end was overwritten", i, b);
+    }
+  }
+  release_arena(scene);
+}
+
+static inline void call_operator(struct scene *scene, enum ffb_operator operation,
+                                 const union ffb_arguments *arguments) {
+  const struct ffb_backend *backend = scene->backends[scene->side];
+  struct ffb_device *device = scene->devices[scene->side];
+  if (!backend->operators[operation])
+    fail_msg("%s does not fill %s", backend->name, ffb_operator_name(operation));
+  if (!backend->operators[operation](device, arguments))
+    fail_msg("%s %s failed: %s", backend->name, ffb_operator_name(operation), backend->failure(device));
+}
+
+static inline void run_side(struct scene *scene, enum side side, enum ffb_operator operation,
+                            const union ffb_arguments *arguments) {
+  side_begin(scene, side);
+  call_operator(scene, operation, arguments);
+  side_end(scene);
+}
+
+static inline void run_both(struct scene *scene, enum ffb_operator operation, const union ffb_arguments *arguments) {
+  run_side(scene, ORACLE, operation, arguments);
+  run_side(scene, SUBJECT, operation, arguments);
+}
+
+#define ARGUMENTS(name, ...)              (&(union ffb_arguments){.name = {__VA_ARGS__}})
+#define CALL(scene, NAME, name, ...)      call_operator(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
+#define RUN_BOTH(scene, NAME, name, ...)  run_both(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
+#define RUN_SUBJECT(scene, NAME, name, ...) run_side(scene, SUBJECT, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
+
+/* Gives the call the scratch space that the subject asks for; the answer depends on shapes only. */
+static inline void give_workspace(struct scene *scene, enum ffb_operator operation, union ffb_arguments *arguments,
+                                  struct ffb_tensor **workspace) {
+  const struct ffb_backend *backend = scene->backends[SUBJECT];
+  size_t bytes = backend->workspace ? backend->workspace(scene->devices[SUBJECT], operation, arguments) : 0;
+  if (bytes)
+    *workspace = operand(scene, FFB_U8, (int64_t)bytes, 1);
+}
+
+/* ---- comparisons -------------------------------------------------------------------------------------------- */
+
+/* Same bytes on both sides; for FP32 NaNs are equal and so are the two zeros. */
+static inline void assert_same(const struct ffb_tensor *tensor, const char *what) {
+  const char *a = after(tensor, ORACLE), *b = after(tensor, SUBJECT);
+  size_t size = ffb_type_bytes(tensor->type);
+  for (int64_t i = 0; i < ffb_elements(tensor); i++) {
+    size_t at = (size_t)i * size;
+    if (!memcmp(a + at, b + at, size))
+      continue;
+    if (tensor->type == FFB_F32) {
+      float x = ((const float *)a)[i], y = ((const float *)b)[i];
+      if ((isnan(x) && isnan(y)) || x == y)
+        continue;
+      fail_msg("%s: element %lld is %.9g, want %.9g", what, (long long)i, (double)y, (double)x);
+    }
+    fail_msg("%s: element %lld differs (first bytes %d and %d)", what, (long long)i, b[at], a[at]);
+  }
+}
+
+static inline void assert_near(double value, double wanted, double tolerance, const char *what, int64_t index) {
+  if (!(fabs(value - wanted) <= tolerance))
+    fail_msg("%s: element %lld is %.9g, want %.9g within %.3g", what, (long long)index, value, wanted, tolerance);
+}
+
+/* Both sides within tolerance[i] (times factor), or within factor alone where there is no tolerance. */
+static inline void assert_both_near(const struct ffb_tensor *tensor, const double *tolerance, double factor,
+                                    const char *what) {
+  const float *a = after(tensor, ORACLE), *b = after(tensor, SUBJECT);
+  for (int64_t i = 0; i < ffb_elements(tensor); i++)
+    assert_near((double)b[i], (double)a[i], tolerance ? factor * tolerance[i] + 1e-30 : factor, what, i);
+}
+
+#endif
