@@ -21,12 +21,12 @@ CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Werror $(OPTIMISE
           -fno-trapping-math -fPIC -fopenmp -MMD -MP $(CFLAGS_EXTRA)
 LDFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -fopenmp $(LDFLAGS_EXTRA)
 
+comma := ,
 # OpenBLAS: its OpenMP build, so that one thread pool serves all.
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(ARCH)-linux-gnu/openblas-openmp))
 OPENBLAS_INCLUDE := $(firstword $(wildcard /usr/include/$(ARCH)-linux-gnu/openblas-openmp /usr/include/openblas))
 OPENBLAS_CFLAGS := $(if $(OPENBLAS_INCLUDE),-I$(OPENBLAS_INCLUDE))
 OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)) -lopenblas
-comma := ,
 
 # oneDNN is optional: WITHOUT_ONEDNN=1 builds as if it were not there.
 WITHOUT_ONEDNN ?=
@@ -118,10 +118,10 @@ $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) -shared $(LDFLAGS) $< -o $@ -L$(BUILD) -lffbench
-$(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(ENGINE)
+$(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
-	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
 test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (under three minutes; FFBENCH_DATA=DIR adds the real-data cases)
@@ -136,7 +136,7 @@ ci:  ## what .ci/run does after installing
 bench: all $(BENCHES)  ## step times, multiply-accumulates a second, ratio to this machine's peaks
 	@scripts/bench $(BUILD)
 
-data:  ## download MNIST and CIFAR-10 into ./data, checked by SHA-256
+data:  ## download MNIST and CIFAR-10 into ./data, checked
 	scripts/get-data
 
 PROFILE_OPTION = $(if $(PROFILE),--profile $(PROFILE))

@@ -3,10 +3,11 @@
 #include <string.h>
 
 /* The default comes first. */
-static const struct ffb_backend *const backends[] = {&ffb_backend_cpu, &ffb_backend_reference};
+enum { COUNT = 2 };
+static const struct ffb_backend *const backends[COUNT] = {&ffb_backend_cpu, &ffb_backend_reference};
 
 const struct ffb_backend *ffb_backend_at(size_t index) {
-  return index < sizeof backends / sizeof *backends ? backends[index] : NULL;
+  return index < COUNT ? backends[index] : NULL;
 }
 
 const struct ffb_backend *ffb_backend_find(const char *name) {

@@ -262,7 +262,7 @@ static bool store(const struct ffb_option *option, void *values, const union val
 }
 
 static bool set(const struct ffb_option *option, void *values, const char *text, struct ffb_error *error) {
-  union value value;
+  union value value = {.integer = 0};
   return parse(option, text, &value, error) && store(option, values, &value, error);
 }
 
@@ -334,7 +334,7 @@ static bool same_string(const char *a, const char *b) {
 
 bool ffb_option_changed(const struct ffb_option *option, const void *values) {
   const void *field = field_read(option, values);
-  union value initial;
+  union value initial = {.integer = 0};
   if (!parse(option, default_text(option), &initial, NULL))
     return true;
   switch (option->type) {

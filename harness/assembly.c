@@ -55,8 +55,8 @@ static bool make_trainer(struct assembly *assembly, struct ffb_error *error) {
   if (!trainer->create(&assembly->state, &assembly->setup, error))
     return false;
   assembly->plan = trainer->plan(assembly->state);
-  return assembly->plan || ffb_fail(error, "the trainer %s has no memory plan: let its plan hook return it",
-                                    trainer->name);
+  return assembly->plan ||
+         ffb_fail(error, "the trainer %s has no memory plan: let its plan hook return it", trainer->name);
 }
 
 bool assembly_make(struct assembly *assembly, const struct run_config *config, struct ffb_error *error) {

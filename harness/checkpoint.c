@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 static const char magic[8] = "ffbckpt1";
-static const char remedy[] = "name another folder with --checkpoint";
+const char checkpoint_remedy[] = "name another folder with --checkpoint";
 
 enum { LENGTH_BYTES = 8, START_BYTES = sizeof magic + LENGTH_BYTES };
 
 bool checkpoint_path(const char *folder, char path[PATH_MAX], struct ffb_error *error) {
   return snprintf(path, PATH_MAX, "%s/ffbench.checkpoint", folder) < PATH_MAX ||
-         ffb_fail_usage(error, "the name of the checkpoint folder is too long: %s", remedy);
+         ffb_fail_usage(error, "the name of the checkpoint folder is too long: %s", checkpoint_remedy);
 }
 
 bool checkpoint_exists(const char *path) {
@@ -38,17 +38,17 @@ static json_t *list_tensors(const struct ffb_plan *plan) {
   json_t *list = json_array();
   for (size_t i = 0; i < ffb_plan_persistent_count(plan); i++) {
     const struct ffb_tensor *tensor = ffb_plan_persistent_at(plan, i);
-    json_array_append_new(
-        list, json_pack("{s:s, s:I}", "name", tensor->name, "bytes", (json_int_t)ffb_tensor_bytes(tensor)));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:I}", "name", tensor->name, "bytes", (json_int_t)ffb_tensor_bytes(tensor)));
   }
   return list;
 }
 
 static bool add_header(struct writer *writer, const json_t *identity, const struct assembly *assembly,
                        const struct ledger *ledger, size_t trainer_bytes, struct ffb_error *error) {
-  json_t *header = json_pack("{s:O, s:o, s:o, s:I, s:I}", "identity", identity, "ledger", ledger_json(ledger), "tensors",
-                             list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes, "steps",
-                             (json_int_t)ledger->steps);
+  json_t *header = json_pack("{s:O, s:o, s:o, s:I, s:I}", "identity", identity, "ledger", ledger_json(ledger),
+                             "tensors", list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes,
+                             "steps", (json_int_t)ledger->steps);
   char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
   bool ok = text || ffb_fail(error, "out of memory for the checkpoint's header: close other programs");
   if (ok) {
@@ -98,7 +98,7 @@ bool checkpoint_save(const char *path, const json_t *identity, const struct asse
   struct writer writer;
   size_t trainer_bytes = assembly->parts.trainer->save(assembly->state, NULL);
   ffb_sha256_begin(&writer.hash);
-  bool ok = file_begin(&writer.file, path, remedy, error) &&
+  bool ok = file_begin(&writer.file, path, checkpoint_remedy, error) &&
             add_header(&writer, identity, assembly, ledger, trainer_bytes, error) &&
             add_tensors(&writer, assembly->plan, error) && add_trainer(&writer, assembly, trainer_bytes, error) &&
             add(&writer, ledger->step_seconds, ledger->steps * sizeof *ledger->step_seconds, error) &&
@@ -147,9 +147,9 @@ static bool read_header(struct reader *reader, struct ffb_error *error) {
     return damaged(reader, "its header is too long", error);
   reader->header = json_loadb((const char *)reader->content + START_BYTES, (size_t)length, 0, NULL);
   reader->at = START_BYTES + (size_t)length;
-  if (!reader->header || json_unpack(reader->header, "{s:o, s:o, s:o, s:I, s:I}", "identity", &reader->identity,
-                                     "ledger", &reader->ledger, "tensors", &reader->tensors, "trainer_bytes",
-                                     &trainer_bytes, "steps", &steps))
+  if (!reader->header ||
+      json_unpack(reader->header, "{s:o, s:o, s:o, s:I, s:I}", "identity", &reader->identity, "ledger", &reader->ledger,
+                  "tensors", &reader->tensors, "trainer_bytes", &trainer_bytes, "steps", &steps))
     return damaged(reader, "its header cannot be read", error);
   reader->trainer_bytes = (size_t)trainer_bytes;
   reader->steps = (size_t)steps;
@@ -160,7 +160,7 @@ static bool check_identity(const struct reader *reader, const json_t *identity, 
   char difference[512];
   return identity_same(reader->identity, identity, difference, sizeof difference) ||
          ffb_fail(error, "checkpoint %s is of another run (%s): give the same options, or %s", reader->path, difference,
-                  remedy);
+                  checkpoint_remedy);
 }
 
 static bool check_tensors(const struct reader *reader, const struct assembly *assembly, struct ffb_error *error) {
@@ -169,7 +169,8 @@ static bool check_tensors(const struct reader *reader, const struct assembly *as
   bool same = json_equal(mine, reader->tensors);
   json_decref(mine);
   if (!same)
-    return ffb_fail(error, "checkpoint %s is of another build (its tensors differ from this one's): remove it to start anew",
+    return ffb_fail(error,
+                    "checkpoint %s is of another build (its tensors differ from this one's): remove it to start anew",
                     reader->path);
   for (size_t i = 0; i < ffb_plan_persistent_count(assembly->plan); i++)
     bytes += ffb_tensor_bytes(ffb_plan_persistent_at(assembly->plan, i));
@@ -193,8 +194,8 @@ static bool restore(struct reader *reader, struct assembly *assembly, struct led
   float *steps = ffb_allocate(reader->steps, sizeof *steps, error);
   if (steps)
     memcpy(steps, at, reader->steps * sizeof *steps);
-  bool ok = steps && ledger_set_steps(ledger, steps, reader->steps, error) &&
-            ffb_plan_synchronise(assembly->plan, error);
+  bool ok =
+      steps && ledger_set_steps(ledger, steps, reader->steps, error) && ffb_plan_synchronise(assembly->plan, error);
   ffb_free(steps);
   return ok;
 }

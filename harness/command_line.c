@@ -3,9 +3,10 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES = 64, NAMES = 64, HELP_COLUMN = 28 };
+enum { NAME_BYTES = 64, NAMES = 64, HELP_COLUMN = 28, HELP_WIDTH = 110 };
 
 /* "train-limit" as the tables spell it. */
 static void table_name(const char *argument, size_t length, char name[NAME_BYTES]) {
@@ -130,52 +131,94 @@ enum command_outcome command_line_read(const struct command *command, int argc, 
   return ok ? COMMAND_READ : COMMAND_WRONG;
 }
 
-static void describe_value(const struct ffb_option *option, char *text, size_t size) {
-  static const char *const types[] = {[FFB_OPTION_BOOLEAN] = "", [FFB_OPTION_INTEGER] = "N", [FFB_OPTION_NUMBER] = "X",
-                                      [FFB_OPTION_CHOICE] = "NAME", [FFB_OPTION_STRING] = "TEXT"};
-  snprintf(text, size, "%s", types[option->type]);
+static const char *value_name(const struct ffb_option *option) {
+  static const char *const names[] = {[FFB_OPTION_BOOLEAN] = "",
+                                      [FFB_OPTION_INTEGER] = "N",
+                                      [FFB_OPTION_NUMBER] = "X",
+                                      [FFB_OPTION_CHOICE] = "NAME",
+                                      [FFB_OPTION_STRING] = "TEXT"};
+  return names[option->type];
+}
+
+/* A limit that a user could run into; tables write "no limit" as a huge number. */
+static bool is_limit(double value) {
+  return isfinite(value) && fabs(value) < 1e15;
 }
 
 static void print_limits(FILE *to, const struct ffb_option *option) {
   if (option->type == FFB_OPTION_CHOICE) {
-    fputs(" One of", to);
     for (const char *const *choice = option->choices; *choice; choice++)
-      fprintf(to, "%s %s", choice == option->choices ? "" : ",", *choice);
-    fputc('.', to);
+      fprintf(to, "%s%s", choice == option->choices ? "" : ", ", *choice);
   } else if (option->type == FFB_OPTION_INTEGER || option->type == FFB_OPTION_NUMBER) {
-    bool low = isfinite(option->minimum) && fabs(option->minimum) < 1e15;
-    bool high = isfinite(option->maximum) && fabs(option->maximum) < 1e15;
-    if (low && high)
-      fprintf(to, " From %.10g to %.10g.", option->minimum, option->maximum);
-    else if (low)
-      fprintf(to, " At least %.10g.", option->minimum);
-    else if (high)
-      fprintf(to, " At most %.10g.", option->maximum);
+    if (is_limit(option->minimum) && is_limit(option->maximum))
+      fprintf(to, "%.10g to %.10g", option->minimum, option->maximum);
+    else if (is_limit(option->minimum))
+      fprintf(to, "at least %.10g", option->minimum);
+    else if (is_limit(option->maximum))
+      fprintf(to, "at most %.10g", option->maximum);
   }
-  if (option->initial && option->type != FFB_OPTION_BOOLEAN)
-    fprintf(to, " Default %s.", option->initial);
-  else if (option->type == FFB_OPTION_BOOLEAN && option->initial && strcmp(option->initial, "true") == 0)
-    fputs(" On unless =false.", to);
+}
+
+/* "records in a training step (1 to 65536; default 32)" */
+static void print_meaning(FILE *to, const struct ffb_option *option) {
+  char *limits = NULL;
+  size_t size = 0;
+  FILE *stream = open_memstream(&limits, &size);
+  if (stream) {
+    print_limits(stream, option);
+    fclose(stream);
+  }
+  const char *range = limits ? limits : "";
+  fputs(option->help, to);
+  if (option->initial && *option->initial)
+    fprintf(to, " (%s%sdefault %s)", range, *range ? "; " : "", option->initial);
+  else if (*range)
+    fprintf(to, " (%s)", range);
+  free(limits);
+}
+
+/* Words of `text` in a column that starts at HELP_COLUMN. */
+static void print_wrapped(FILE *to, const char *text) {
+  size_t column = HELP_COLUMN;
+  for (const char *word = text; *word; word += strspn(word, " ")) {
+    size_t length = strcspn(word, " ");
+    bool first = word == text;
+    if (!first && column + 1 + length > HELP_WIDTH) {
+      fprintf(to, "\n%*s", HELP_COLUMN, "");
+      column = HELP_COLUMN;
+      first = true;
+    }
+    column += (size_t)fprintf(to, "%s%.*s", first ? "" : " ", (int)length, word);
+    word += length;
+  }
+  fputc('\n', to);
 }
 
 static void print_entry(FILE *to, const char *left, const char *help) {
   if (strlen(left) < HELP_COLUMN - 3)
-    fprintf(to, "  %-*s%s", HELP_COLUMN - 2, left, help);
+    fprintf(to, "  %-*s", HELP_COLUMN - 2, left);
   else
-    fprintf(to, "  %s\n%*s%s", left, HELP_COLUMN, "", help);
+    fprintf(to, "  %s\n%*s", left, HELP_COLUMN, "");
+  print_wrapped(to, help);
 }
 
 void command_line_options(FILE *to, const struct ffb_option *table, bool dashes) {
   for (const struct ffb_option *option = table; option && option->name; option++) {
-    char name[NAME_BYTES], value[NAME_BYTES], left[2 * NAME_BYTES + 4];
+    char name[NAME_BYTES], left[2 * NAME_BYTES];
+    const char *value = value_name(option), *separator = dashes ? " " : "=";
     snprintf(name, sizeof name, "%s", option->name);
     if (dashes)
       dashed(option->name, name);
-    describe_value(option, value, sizeof value);
-    snprintf(left, sizeof left, "%s%s%s%s", dashes ? "--" : "", name, *value ? dashes ? " " : "=" : "", value);
-    print_entry(to, left, option->help);
-    print_limits(to, option);
-    fputc('\n', to);
+    snprintf(left, sizeof left, "%s%s%s%s", dashes ? "--" : "", name, *value ? separator : "", value);
+    char *meaning = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&meaning, &size);
+    if (stream) {
+      print_meaning(stream, option);
+      fclose(stream);
+    }
+    print_entry(to, left, meaning ? meaning : option->help);
+    free(meaning);
   }
 }
 
@@ -192,13 +235,12 @@ void command_line_help(FILE *to, const struct command *command) {
     char left[2 * NAME_BYTES];
     snprintf(left, sizeof left, "--%s %s", repeated->name, repeated->argument);
     print_entry(to, left, repeated->help);
-    fputc('\n', to);
   }
 }
 
 int command_line_fail(const struct ffb_error *error) {
-  static const int status[] = {[FFB_ERROR_NONE] = 1, [FFB_ERROR_USAGE] = 2, [FFB_ERROR_FAILURE] = 1,
-                               [FFB_ERROR_INTERRUPTED] = 130};
+  static const int status[] = {
+      [FFB_ERROR_NONE] = 1, [FFB_ERROR_USAGE] = 2, [FFB_ERROR_FAILURE] = 1, [FFB_ERROR_INTERRUPTED] = 130};
   fprintf(stderr, "ffbench: %s\n", error->message);
   return status[error->kind];
 }

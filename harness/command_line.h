@@ -26,16 +26,17 @@ struct command_repeated {
 
 struct command {
   const char *verb, *summary;
-  const char *operand;      /* "EXPERIMENT.lua", "[SUBJECT]"; null where none is taken */
+  const char *operand; /* "EXPERIMENT.lua", "[SUBJECT]"; null where none is taken */
   bool operand_required;
-  const struct command_table *tables; /* ends with null options */
+  const struct command_table *tables;      /* ends with null options */
   const struct command_repeated *repeated; /* ends with a null name; or null */
 };
 
 enum command_outcome { COMMAND_READ, COMMAND_HELP, COMMAND_WRONG };
 
 /* argv[0] is the verb. Values in the tables must have their defaults. *operand is null where none was given. With
- * --help anywhere the rest is read as far as it can be, and errors are forgotten: help may depend on what was chosen. */
+ * --help anywhere the rest is read as far as it can be, and errors are forgotten: help may depend on what was chosen.
+ */
 enum command_outcome command_line_read(const struct command *command, int argc, char **argv, const char **operand,
                                        struct ffb_error *error);
 void command_line_help(FILE *to, const struct command *command);

@@ -26,7 +26,9 @@ const struct ffb_dataset_pair *data_get(const struct run_config *config, struct 
   char key[KEY_BYTES];
   int length = snprintf(key, sizeof key, "%s %lld %lld %s", config->dataset, (long long)config->synthetic_train,
                         (long long)config->synthetic_test,
-                        config->data ? config->data : environment ? environment : "");
+                        config->data  ? config->data
+                        : environment ? environment
+                                      : "");
   if (length >= KEY_BYTES) {
     ffb_fail_usage(error, "the name of the data folder is too long: give a shorter one with --data");
     return NULL;

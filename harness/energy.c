@@ -14,9 +14,8 @@ json_t *energy_json(const struct meter_result *result) {
   return json_pack("{s:f, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:n}", "joules", result->joules,
                    "source", result->source, "rail", result->rail, "mean_watts", result->mean_watts, "seconds",
                    result->seconds, "coverage", result->coverage, "bridged", result->bridged, "interval_seconds",
-                   result->interval_seconds, "resolution", result->resolution, "samples",
-                   (json_int_t)result->samples, "faults", (json_int_t)result->faults, "fault_text",
-                   text_or_null(result->fault_text), "reason");
+                   result->interval_seconds, "resolution", result->resolution, "samples", (json_int_t)result->samples,
+                   "faults", (json_int_t)result->faults, "fault_text", text_or_null(result->fault_text), "reason");
 }
 
 static double number(const json_t *object, const char *key) {
@@ -63,7 +62,6 @@ json_t *energy_add(const json_t *before, const json_t *now) {
   json_object_set_new(sum, "mean_watts", json_real(seen > 0 ? joules / seen : 0));
   static const char *const counts[] = {"samples", "faults"};
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-    json_object_set_new(sum, counts[i],
-                        json_integer((json_int_t)(number(before, counts[i]) + number(now, counts[i]))));
+    json_object_set_new(sum, counts[i], json_integer((json_int_t)(number(before, counts[i]) + number(now, counts[i]))));
   return sum;
 }

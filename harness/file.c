@@ -50,30 +50,16 @@ bool file_make_folder(const char *path, const char *remedy, struct ffb_error *er
 
 bool file_begin(struct file *file, const char *path, const char *remedy, struct ffb_error *error) {
   *file = (struct file){.remedy = remedy};
-  if ((size_t)snprintf(file->path, sizeof file->path, "%s", path) + sizeof ".XXXXXX.tmp" > sizeof file->path)
+  if ((size_t)snprintf(file->path, sizeof file->path, "%s", path) + sizeof ".tmp" > sizeof file->path)
     return ffb_fail(error, "the file name %.60s... is too long: %s", path, remedy);
   char folder[PATH_MAX];
   file_folder(path, folder);
   if (!file_make_folder(folder, remedy, error))
     return false;
   memcpy(file->temporary, file->path, sizeof file->path);
-  strcat(file->temporary, ".XXXXXX.tmp");
-  int descriptor = mkostemps(file->temporary, 4, O_CLOEXEC);
-  if (descriptor >= 0)
-    file->stream = fdopen(descriptor, "wb");
-  if (!file->stream) {
-    int code = errno;
-    if (descriptor >= 0) {
-      close(descriptor);
-      unlink(file->temporary);
-    }
-    return fail(file, code, error);
-  }
-  /* mkostemps makes private files; ours get what open() would have given. */
-  mode_t mask = umask(0);
-  umask(mask);
-  fchmod(descriptor, 0666 & ~mask);
-  return true;
+  strcat(file->temporary, ".tmp");
+  file->stream = fopen(file->temporary, "wbe");
+  return file->stream || fail(file, errno, error);
 }
 
 bool file_add(struct file *file, const void *data, size_t bytes, struct ffb_error *error) {

@@ -1,5 +1,6 @@
-/* Files that appear whole or not at all: written under a temporary name in the same folder, flushed to the disk, then
- * renamed. A reader never sees half a file, and what was there before stays until the new one is complete. */
+/* Files that appear whole or not at all: written as <name>.tmp, flushed to the disk, then renamed. A reader never sees
+ * half a file, and what was there before stays until the new one is complete. What a killed process leaves is
+ * overwritten by the next. Two processes must not write one file at once: harness/lock.h. */
 #ifndef FFBENCH_HARNESS_FILE_H
 #define FFBENCH_HARNESS_FILE_H
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VALUE_BYTES = 1024, DIGITS = 12 };
+enum { VALUE_BYTES = 1024, NAME_BYTES = 160, DIGITS = 12 };
 
 static void add_text(struct ffb_sha256 *hash, const char *text) {
   ffb_sha256_add(hash, text, strlen(text) + 1);
@@ -78,17 +78,25 @@ static void describe(const char *key, const json_t *there, const json_t *here, c
   free(other);
 }
 
-bool identity_same(const json_t *there, const json_t *here, char *text, size_t size) {
+/* `within` stands in front of the names: "options.". */
+static bool same(const json_t *there, const json_t *here, const char *within, char *text, size_t size) {
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)here, key, value) {
     const json_t *other = json_object_get(there, key);
     if (json_equal(value, other))
       continue;
-    if (json_is_object(value) && json_is_object(other) && !identity_same(other, value, text, size))
-      return false;
-    describe(key, other, value, text, size);
+    char name[NAME_BYTES];
+    bool nested = json_is_object(value) && json_is_object(other);
+    snprintf(name, sizeof name, "%s%s%s", within, key, nested ? "." : "");
+    if (nested)
+      return same(other, value, name, text, size);
+    describe(name, other, value, text, size);
     return false;
   }
   return true;
+}
+
+bool identity_same(const json_t *there, const json_t *here, char *text, size_t size) {
+  return same(there, here, "", text, size);
 }

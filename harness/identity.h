@@ -12,8 +12,8 @@
  * another number are not reused. */
 enum { IDENTITY_ENGINE_VERSION = 1 };
 
-/* "<model>-<algorithm>-<dataset>-s<seed>-<12 hex digits>": a hash of the options that differ from their defaults, of the
- * dataset's content and of the result versions. */
+/* "<model>-<algorithm>-<dataset>-s<seed>-<12 hex digits>": a hash of the options that differ from their defaults, of
+ * the dataset's content and of the result versions. */
 void identity_name(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
                    char *name, size_t size);
 

@@ -59,11 +59,10 @@ bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_
 
 json_t *ledger_json(const struct ledger *ledger) {
   return json_pack("{s:I, s:I, s:O, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch", (json_int_t)ledger->epoch,
-                   "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "train_seconds",
-                   ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds",
-                   ledger->evaluation_seconds, "energy", ledger->energy, "other_seconds", ledger->other_seconds,
-                   "capacity_seconds", ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged",
-                   ledger->diverged);
+                   "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "train_seconds", ledger->train_seconds,
+                   "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds", ledger->evaluation_seconds, "energy",
+                   ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds", ledger->capacity_seconds,
+                   "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged);
 }
 
 static json_t *object_or_null(json_t *value) {
@@ -73,8 +72,8 @@ static json_t *object_or_null(json_t *value) {
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
   json_t *epochs, *energy, *diverged;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch,
-                  "batch", &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch, "batch",
+                  &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
                   &ledger->epoch_seconds, "evaluation_seconds", &ledger->evaluation_seconds, "energy", &energy,
                   "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
                   &resumes, "diverged", &diverged) ||

@@ -12,12 +12,12 @@
 enum { LEDGER_WARM_UP = 10 }; /* steps at the start that the median leaves out */
 
 struct ledger {
-  int64_t epoch;  /* epochs finished */
-  int64_t batch;  /* training steps done in the epoch at hand */
-  json_t *epochs; /* one object for each finished epoch */
-  double train_seconds, epoch_seconds; /* in training steps: all, and of the epoch at hand */
-  double evaluation_seconds;           /* validation and test */
-  json_t *energy;                      /* of training, as energy_json gives it; null before anything was measured */
+  int64_t epoch;                          /* epochs finished */
+  int64_t batch;                          /* training steps done in the epoch at hand */
+  json_t *epochs;                         /* one object for each finished epoch */
+  double train_seconds, epoch_seconds;    /* in training steps: all, and of the epoch at hand */
+  double evaluation_seconds;              /* validation and test */
+  json_t *energy;                         /* of training, as energy_json gives it; null before anything was measured */
   double other_seconds, capacity_seconds; /* processor seconds of other processes, and of the machine */
   int64_t resumes;
   json_t *diverged; /* {epoch, step, where, samples}, or null */

@@ -10,7 +10,9 @@ bool loader_open(struct loader *loader, const struct ffb_dataset_pair *pair, int
                  int64_t train_limit, int64_t eval_limit, struct ffb_error *error) {
   const struct ffb_dataset *train = &pair->train;
   size_t rows = (size_t)batch;
-  *loader = (struct loader){.pair = pair, .batch = batch, .seed = seed,
+  *loader = (struct loader){.pair = pair,
+                            .batch = batch,
+                            .seed = seed,
                             .image_bytes = (size_t)(train->height * train->width * train->channels)};
   bool ok = ffb_dataset_split(&loader->split, pair, seed, train_limit, eval_limit, error) &&
             (loader->order = ffb_allocate((size_t)loader->split.train_count, sizeof *loader->order, error)) &&
@@ -57,8 +59,7 @@ void loader_train(struct loader *loader, int64_t number, struct ffb_batch *batch
     gather(loader, &loader->pair->train, row, loader->split.train[place]);
     loader->index[row] = (int32_t)place;
   }
-  *batch = (struct ffb_batch){
-      .rows = rows, .images = loader->images, .labels = loader->labels, .index = loader->index};
+  *batch = (struct ffb_batch){.rows = rows, .images = loader->images, .labels = loader->labels, .index = loader->index};
 }
 
 void loader_predict(struct loader *loader, const struct ffb_dataset *part, const uint32_t *list, int64_t count,

@@ -12,7 +12,7 @@ struct loader {
   uint64_t seed;   /* of split and shuffling */
   uint32_t *order; /* of the training records in the epoch at hand: indices into split.train */
   size_t image_bytes;
-  uint8_t *images;        /* [batch][H][W][C] */
+  uint8_t *images;         /* [batch][H][W][C] */
   int32_t *labels, *index; /* [batch] */
 };
 

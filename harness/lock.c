@@ -16,19 +16,22 @@ static bool still_there(const struct lock *lock) {
          held.st_dev == named.st_dev;
 }
 
-bool lock_take(struct lock *lock, const char *record, struct ffb_error *error) {
+bool lock_take(struct lock *lock, const char *path, const char *remedy, struct ffb_error *error) {
   *lock = (struct lock){.descriptor = -1};
-  if ((size_t)snprintf(lock->path, sizeof lock->path, "%s.lock", record) >= sizeof lock->path)
-    return ffb_fail_usage(error, "the record's name is too long: give a shorter one with --record");
+  if ((size_t)snprintf(lock->path, sizeof lock->path, "%s.lock", path) >= sizeof lock->path)
+    return ffb_fail_usage(error, "the file name %.60s... is too long: give a shorter one", path);
+  char folder[PATH_MAX];
+  file_folder(lock->path, folder);
+  if (!file_make_folder(folder, remedy, error))
+    return false;
   for (;;) {
     lock->descriptor = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock->descriptor < 0)
-      return ffb_fail(error, "cannot make the lock file %s: %s: name another place with --record", lock->path,
-                      strerror(errno));
+      return ffb_fail(error, "cannot write %s: %s: %s", lock->path, strerror(errno), remedy);
     if (flock(lock->descriptor, LOCK_EX | LOCK_NB)) {
       close(lock->descriptor);
       lock->descriptor = -1;
-      return ffb_fail(error, "another process is making %s: wait for it, or name another place with --record", record);
+      return ffb_fail(error, "another process is at work on %s: wait for it, or %s", path, remedy);
     }
     if (still_there(lock))
       return true;

@@ -49,8 +49,8 @@ static void find_value(const char *path, const char *key, char separator, char *
 }
 
 static void read_instructions(char *text, size_t size) {
-  static const char *const wanted[] = {"avx2",     "fma",      "avx512f", "avx512_vnni", "avx_vnni",
-                                       "amx_int8", "asimd",    "asimddp", "i8mm",        "sve"};
+  static const char *const wanted[] = {"avx2",     "fma",   "avx512f", "avx512_vnni", "avx_vnni",
+                                       "amx_int8", "asimd", "asimddp", "i8mm",        "sve"};
   char flags[LINE_BYTES], *rest = flags;
   find_value("/proc/cpuinfo", "flags", ':', flags, sizeof flags);
   if (!flags[0])
@@ -104,9 +104,9 @@ json_t *machine_json(const struct machine *machine) {
   return json_pack("{s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "processor", text_or_null(machine->processor),
                    "instructions", text_or_null(machine->instructions), "processors", machine->processors_online,
                    "memory_bytes", (json_int_t)machine->memory_bytes, "system", text_or_null(machine->system), "kernel",
-                   text_or_null(machine->kernel), "clock_governor", text_or_null(machine->governor),
-                   "clock_megahertz", machine->megahertz > 0 ? json_real(machine->megahertz) : json_null(),
-                   "load_average", machine->load_average >= 0 ? json_real(machine->load_average) : json_null());
+                   text_or_null(machine->kernel), "clock_governor", text_or_null(machine->governor), "clock_megahertz",
+                   machine->megahertz > 0 ? json_real(machine->megahertz) : json_null(), "load_average",
+                   machine->load_average >= 0 ? json_real(machine->load_average) : json_null());
 }
 
 /* Seconds that all processors were busy since start-up: all columns of /proc/stat but idle and waiting for disks. */
@@ -137,10 +137,8 @@ static double own_seconds(void) {
 }
 
 void machine_watch_start(struct machine_watch *watch) {
-  *watch = (struct machine_watch){.wall = meter_clock_seconds(),
-                                  .busy = busy_seconds(),
-                                  .own = own_seconds(),
-                                  .throttle_count = throttle_count()};
+  *watch = (struct machine_watch){
+      .wall = meter_clock_seconds(), .busy = busy_seconds(), .own = own_seconds(), .throttle_count = throttle_count()};
 }
 
 bool machine_watch_read(const struct machine_watch *watch, struct machine_usage *usage) {

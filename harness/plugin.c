@@ -47,10 +47,14 @@ static bool hook_missing(const struct ffb_trainer *trainer, const struct hook *h
 
 static bool check_hooks(const char *path, const struct ffb_trainer *trainer, struct ffb_error *error) {
   static const struct hook required[] = {
-      {"create", offsetof(struct ffb_trainer, create)},         {"destroy", offsetof(struct ffb_trainer, destroy)},
-      {"train_step", offsetof(struct ffb_trainer, train_step)}, {"end_epoch", offsetof(struct ffb_trainer, end_epoch)},
-      {"predict", offsetof(struct ffb_trainer, predict)},       {"plan", offsetof(struct ffb_trainer, plan)},
-      {"save", offsetof(struct ffb_trainer, save)},             {"load", offsetof(struct ffb_trainer, load)},
+      {"create", offsetof(struct ffb_trainer, create)},
+      {"destroy", offsetof(struct ffb_trainer, destroy)},
+      {"train_step", offsetof(struct ffb_trainer, train_step)},
+      {"end_epoch", offsetof(struct ffb_trainer, end_epoch)},
+      {"predict", offsetof(struct ffb_trainer, predict)},
+      {"plan", offsetof(struct ffb_trainer, plan)},
+      {"save", offsetof(struct ffb_trainer, save)},
+      {"load", offsetof(struct ffb_trainer, load)},
   };
   for (size_t i = 0; i < sizeof required / sizeof *required; i++)
     if (hook_missing(trainer, &required[i]))

@@ -93,11 +93,13 @@ void progress_epoch(struct progress *progress, int64_t epoch, double loss, doubl
   progress->validation = validation;
   if (progress->quiet || progress->live)
     return;
+  fprintf(stderr, "%s  epoch %lld/%lld  loss %.4f  train %.2f %%  validation %.2f %%  %.2f s", progress->title,
+          (long long)epoch + 1, (long long)progress->epochs, loss, train_accuracy, validation, seconds);
   char left[64];
   progress_duration(seconds_left(progress, (epoch + 1) * progress->batches), left, sizeof left);
-  fprintf(stderr, "%s  epoch %lld/%lld  loss %.4f  train %.2f %%  validation %.2f %%  %.2f s  %s left\n",
-          progress->title, (long long)epoch + 1, (long long)progress->epochs, loss, train_accuracy, validation, seconds,
-          left);
+  if (epoch + 1 < progress->epochs)
+    fprintf(stderr, "  %s left", left);
+  fputc('\n', stderr);
 }
 
 void progress_note(struct progress *progress, const char *format, ...) {

@@ -10,10 +10,10 @@ struct progress {
   bool quiet, live;
   char title[256]; /* "[3/15] mlp ff_int8 mnist seed 1" */
   int64_t epochs, batches;
-  double started;            /* clock, when this process's first step began */
-  int64_t steps_before;      /* steps that an earlier process took */
-  double shown;              /* clock, when the live line was written last */
-  double loss, validation;   /* of the epoch before; NaN at first */
+  double started;          /* clock, when this process's first step began */
+  int64_t steps_before;    /* steps that an earlier process took */
+  double shown;            /* clock, when the live line was written last */
+  double loss, validation; /* of the epoch before; NaN at first */
 };
 
 void progress_begin(struct progress *progress, const char *title, bool quiet, int64_t epochs, int64_t batches,

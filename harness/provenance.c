@@ -46,7 +46,7 @@ static json_t *describe_backend(const struct assembly *assembly) {
 }
 
 static json_t *list_environment(void) {
-  static const char *const names[] = {"OMP_NUM_THREADS", "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
+  static const char *const names[] = {"OMP_NUM_THREADS",   "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
                                       "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS"};
   json_t *object = json_object();
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -74,8 +74,8 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}", "commit",
-                   FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+                   "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
                    "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
                    list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",

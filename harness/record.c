@@ -11,7 +11,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static const char remedy[] = "name a place for it with --record FILE";
+const char record_remedy[] = "name a place for it with --record FILE";
+
+/* 0.05 stays 0.05, and no measurement is finer. */
+enum { REAL_DIGITS = 15 };
 
 /* ---- the object ------------------------------------------------------------------------------------------------- */
 
@@ -133,14 +136,14 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
   const struct ledger *ledger = facts->ledger;
   if (!make_costly(&costly, config, facts, path, error))
     return NULL;
-  json_t *record = json_pack(
-      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
-      RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
-      costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
-      "accuracy", make_accuracy(facts), "epochs", ledger->epochs, "diverged", ledger->diverged, "time", costly.time,
-      "memory", make_memory(facts), "energy", ledger->energy, "operations", make_operations(facts->assembly),
-      "weights_sha256", costly.weights_sha256, "command", costly.command, "provenance",
-      provenance_json(facts->provenance, facts->assembly, ledger));
+  json_t *record =
+      json_pack("{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
+                RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment,
+                "config", costly.config, "dataset", make_dataset(facts->assembly), "model",
+                make_model(&facts->assembly->network), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
+                "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts), "energy",
+                ledger->energy, "operations", make_operations(facts->assembly), "weights_sha256", costly.weights_sha256,
+                "command", costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
   if (!record)
     ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");
@@ -151,9 +154,9 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
 
 bool record_path(const struct run_control *control, const char *name, char *path, size_t size,
                  struct ffb_error *error) {
-  int length = control->record ? snprintf(path, size, "%s", control->record)
-                               : snprintf(path, size, "%s/records/%s.json",
-                                          control->results ? control->results : "results", name);
+  int length = control->record
+                   ? snprintf(path, size, "%s", control->record)
+                   : snprintf(path, size, "%s/records/%s.json", control->results ? control->results : "results", name);
   return (length >= 0 && (size_t)length < size) ||
          ffb_fail_usage(error, "the record's file name is too long: give a shorter one with --record");
 }
@@ -168,7 +171,7 @@ void record_steps_path(const char *path, char steps[PATH_MAX]) {
 bool record_probe(const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
   record_steps_path(path, steps);
-  return file_probe(path, remedy, error) && file_probe(steps, remedy, error);
+  return file_probe(path, record_remedy, error) && file_probe(steps, record_remedy, error);
 }
 
 /* A gzip file without a date, so that the same times give the same bytes. */
@@ -197,7 +200,7 @@ static bool write_steps(const char *path, const struct ledger *ledger, struct ff
   size_t bytes = 0;
   record_steps_path(path, steps);
   void *content = compress_steps(ledger, &bytes, error);
-  bool ok = content && file_replace(steps, content, bytes, remedy, error);
+  bool ok = content && file_replace(steps, content, bytes, record_remedy, error);
   ffb_free(content);
   return ok;
 }
@@ -207,16 +210,17 @@ static void rescue(const char *path, const char *text, struct ffb_error *error) 
   const char *folder = getenv("TMPDIR"), *slash = strrchr(path, '/');
   char place[PATH_MAX];
   struct ffb_error ignored;
-  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", slash ? slash + 1 : path) < PATH_MAX &&
+  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", slash ? slash + 1 : path) <
+          PATH_MAX &&
       strcmp(place, path) != 0 && file_replace(place, text, strlen(text), "", &ignored))
     ffb_fail_prefix(error, "the record was kept as %s: ", place);
 }
 
 bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error) {
-  char *text = json_dumps(record, JSON_INDENT(2));
+  char *text = json_dumps(record, JSON_INDENT(2) | JSON_REAL_PRECISION(REAL_DIGITS));
   if (!text)
     return ffb_fail(error, "out of memory for the record: close other programs");
-  bool ok = write_steps(path, ledger, error) && file_replace(path, text, strlen(text), remedy, error);
+  bool ok = write_steps(path, ledger, error) && file_replace(path, text, strlen(text), record_remedy, error);
   if (!ok)
     rescue(path, text, error);
   free(text);

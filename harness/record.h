@@ -26,10 +26,12 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
                     const struct record_facts *facts, const char *path, struct ffb_error *error);
 
 /* Where a record lies: control->record, else <results>/records/<name>.json. */
-bool record_path(const struct run_control *control, const char *name, char *path, size_t size,
-                 struct ffb_error *error);
+bool record_path(const struct run_control *control, const char *name, char *path, size_t size, struct ffb_error *error);
 /* The step times' file: x.json -> x.steps.gz. */
 void record_steps_path(const char *path, char steps[PATH_MAX]);
+
+/* Closes messages about the record's files. */
+extern const char record_remedy[];
 
 /* Whether both files could be written, before hours are spent. */
 bool record_probe(const char *path, struct ffb_error *error);

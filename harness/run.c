@@ -34,15 +34,15 @@ struct run {
   struct provenance provenance;
   struct progress progress;
   json_t *identity;
-  struct lock lock;
+  struct lock record_lock, checkpoint_lock;
   char record[PATH_MAX], checkpoint[PATH_MAX]; /* checkpoint is empty where none is asked for */
   double last_checkpoint;                      /* clock */
   struct meter_system system;
   struct meter_session *meter;
   struct meter_window *window;
   bool window_begun;
-  json_t *energy_before;        /* of the parts before a resume; null without one */
-  double working_since;         /* clock, while training steps are timed */
+  json_t *energy_before; /* of the parts before a resume; null without one */
+  double working_since;  /* clock, while training steps are timed */
   struct meter_memory_reset memory_reset;
 };
 
@@ -66,8 +66,8 @@ static void make_title(const struct run *run, char *title, size_t size) {
   char cell[64] = "";
   if (control->cells > 0)
     snprintf(cell, sizeof cell, "[%d/%d] ", control->cell, control->cells);
-  snprintf(title, size, "%s%s %s %s seed %lld", cell, run->assembly.parts.model->name, run->assembly.parts.trainer->name,
-           run->assembly.parts.dataset->name, (long long)run->config->seed);
+  snprintf(title, size, "%s%s %s %s seed %lld", cell, run->assembly.parts.model->name,
+           run->assembly.parts.trainer->name, run->assembly.parts.dataset->name, (long long)run->config->seed);
 }
 
 /* ---- time and energy of training -------------------------------------------------------------------------------- */
@@ -118,7 +118,8 @@ static void try_checkpoint(struct run *run) {
 }
 
 static bool checkpoint_is_due(const struct run *run) {
-  double interval = run->control->checkpoint_seconds > 0 ? run->control->checkpoint_seconds : default_checkpoint_seconds;
+  double interval =
+      run->control->checkpoint_seconds > 0 ? run->control->checkpoint_seconds : default_checkpoint_seconds;
   return run->checkpoint[0] && meter_clock_seconds() - run->last_checkpoint >= interval;
 }
 
@@ -158,8 +159,10 @@ static bool stop(struct run *run, struct ffb_error *error) {
              interrupt_asked(), strsignal(interrupt_asked()), (long long)run->ledger.epoch + 1,
              (long long)run->ledger.batch, run->checkpoint);
   else
-    ffb_fail(error, "stopped by signal %d (%s) in epoch %lld after step %lld: with --checkpoint FOLDER a run can be "
-             "resumed", interrupt_asked(), strsignal(interrupt_asked()), (long long)run->ledger.epoch + 1,
+    ffb_fail(error,
+             "stopped by signal %d (%s) in epoch %lld after step %lld: with --checkpoint FOLDER a run can be "
+             "resumed",
+             interrupt_asked(), strsignal(interrupt_asked()), (long long)run->ledger.epoch + 1,
              (long long)run->ledger.batch);
   error->kind = FFB_ERROR_INTERRUPTED;
   return false;
@@ -173,8 +176,7 @@ static bool train_one(struct run *run, struct ffb_error *error) {
   double start = meter_clock_seconds();
   loader_train(&assembly->loader, run->ledger.batch, &batch);
   return assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
-         ffb_plan_synchronise(assembly->plan, error) &&
-         ledger_step(&run->ledger, meter_clock_seconds() - start, error);
+         ffb_plan_synchronise(assembly->plan, error) && ledger_step(&run->ledger, meter_clock_seconds() - start, error);
 }
 
 /* The steps that are left of the epoch. Returns with the clock stopped. */
@@ -212,8 +214,8 @@ static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint
                      double *accuracy, struct ffb_error *error) {
   struct assembly *assembly = &run->assembly;
   double start = meter_clock_seconds();
-  bool ok = evaluation_accuracy(assembly->parts.trainer, assembly->state, &assembly->loader, part, list, count, accuracy,
-                                error);
+  bool ok = evaluation_accuracy(assembly->parts.trainer, assembly->state, &assembly->loader, part, list, count,
+                                accuracy, error);
   run->ledger.evaluation_seconds += meter_clock_seconds() - start;
   return ok;
 }
@@ -221,11 +223,11 @@ static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint
 static void note_divergence(struct run *run, const struct ffb_epoch_statistics *statistics) {
   if (isfinite(statistics->loss) && statistics->not_finite == 0)
     return;
-  run->ledger.diverged = json_pack(
-      "{s:I, s:o, s:s?, s:I}", "epoch", (json_int_t)run->ledger.epoch + 1, "step",
-      statistics->not_finite_step >= 0 ? json_integer(statistics->not_finite_step) : json_null(), "where",
-      statistics->not_finite_where[0] ? statistics->not_finite_where : NULL, "samples",
-      (json_int_t)statistics->not_finite);
+  run->ledger.diverged =
+      json_pack("{s:I, s:o, s:s?, s:I}", "epoch", (json_int_t)run->ledger.epoch + 1, "step",
+                statistics->not_finite_step >= 0 ? json_integer(statistics->not_finite_step) : json_null(), "where",
+                statistics->not_finite_where[0] ? statistics->not_finite_where : NULL, "samples",
+                (json_int_t)statistics->not_finite);
 }
 
 /* Enter the epoch into the history and move on to the next. */
@@ -286,7 +288,8 @@ static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
     return !control->resume ||
            ffb_fail_usage(error, "--resume goes on from a checkpoint: say where it lies with --checkpoint FOLDER");
   if (!checkpoint_path(control->checkpoint, run->checkpoint, error) ||
-      !file_probe(run->checkpoint, "name another folder with --checkpoint", error))
+      !lock_take(&run->checkpoint_lock, run->checkpoint, checkpoint_remedy, error) ||
+      !file_probe(run->checkpoint, checkpoint_remedy, error))
     return false;
   run->last_checkpoint = meter_clock_seconds();
   if (!checkpoint_exists(run->checkpoint))
@@ -301,10 +304,9 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
   char name[NAME_BYTES];
   const struct run_control *control = run->control;
   identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name);
-  return record_path(control, name, run->record, sizeof run->record, error) && record_probe(run->record, error) &&
-         lock_take(&run->lock, run->record, error) &&
-         (!control->save_weights ||
-          file_probe(control->save_weights, "name another file with --save-weights", error));
+  return record_path(control, name, run->record, sizeof run->record, error) &&
+         lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error) &&
+         (!control->save_weights || file_probe(control->save_weights, "name another file with --save-weights", error));
 }
 
 static bool prepare_meters(struct run *run, struct ffb_error *error) {
@@ -337,8 +339,8 @@ static bool prepare(struct run *run, struct ffb_error *error) {
   meter_memory_reset(NULL, &run->memory_reset);
   provenance_start(&run->provenance);
   bool ok = assembly_make(&run->assembly, run->config, error) && prepare_record(run, error) &&
-            (run->identity = identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads,
-                                           error)) &&
+            (run->identity =
+                 identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads, error)) &&
             ledger_begin(&run->ledger, error) && prepare_checkpoint(run, error) && prepare_meters(run, error);
   if (ok)
     prepare_progress(run);
@@ -365,7 +367,8 @@ static void release(struct run *run) {
   meter_window_destroy(run->window);
   if (run->meter)
     meter_session_close(run->meter);
-  lock_release(&run->lock);
+  lock_release(&run->record_lock);
+  lock_release(&run->checkpoint_lock);
   ledger_end(&run->ledger);
   json_decref(run->energy_before);
   json_decref(run->identity);
@@ -374,7 +377,8 @@ static void release(struct run *run) {
 
 bool run_execute(const struct run_config *config, const struct run_control *control, json_t **record,
                  struct ffb_error *error) {
-  struct run run = {.config = config, .control = control, .lock.descriptor = -1};
+  struct run run = {
+      .config = config, .control = control, .record_lock.descriptor = -1, .checkpoint_lock.descriptor = -1};
   *record = NULL;
   bool ok = prepare(&run, error) && train(&run, error) && finish(&run, record, error);
   release(&run);

@@ -19,18 +19,35 @@ struct places {
 #define PLACE(name) offsetof(struct places, name)
 
 static const struct ffb_option place_options[] = {
-    {.name = "record", .type = FFB_OPTION_STRING, .offset = PLACE(record),
-     .help = "File for the record; else results/records/, named after the options."},
-    {.name = "save_weights", .type = FFB_OPTION_STRING, .offset = PLACE(save_weights),
-     .help = "File for the final weights in the safetensors format."},
-    {.name = "checkpoint", .type = FFB_OPTION_STRING, .offset = PLACE(checkpoint),
-     .help = "Folder for a checkpoint, from which --resume goes on; it is removed when the run is done."},
-    {.name = "checkpoint_seconds", .type = FFB_OPTION_NUMBER, .offset = PLACE(checkpoint_seconds), .initial = "60",
-     .minimum = 0.001, .maximum = 1e6, .help = "Longest time between two checkpoints, in seconds."},
-    {.name = "resume", .type = FFB_OPTION_BOOLEAN, .offset = PLACE(resume), .initial = "false",
-     .help = "Go on from the checkpoint, where there is one, to the same weights as without the stop."},
-    {.name = "quiet", .type = FFB_OPTION_BOOLEAN, .offset = PLACE(quiet), .initial = "false",
-     .help = "Show no progress."},
+    {.name = "record",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(record),
+     .help = "file for the record; else results/records/, named after the options"},
+    {.name = "save_weights",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(save_weights),
+     .help = "file for the final weights in the safetensors format"},
+    {.name = "checkpoint",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(checkpoint),
+     .help = "folder for a checkpoint, from which --resume goes on; it is removed when the run is done"},
+    {.name = "checkpoint_seconds",
+     .type = FFB_OPTION_NUMBER,
+     .offset = PLACE(checkpoint_seconds),
+     .initial = "60",
+     .minimum = 0.001,
+     .maximum = 1e6,
+     .help = "longest time between two checkpoints, in seconds"},
+    {.name = "resume",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = PLACE(resume),
+     .initial = "false",
+     .help = "go on from the checkpoint, where there is one, to the same weights as without the stop"},
+    {.name = "quiet",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = PLACE(quiet),
+     .initial = "false",
+     .help = "show no progress"},
     {.name = NULL},
 };
 
@@ -143,11 +160,10 @@ int train_command(int argc, char **argv) {
   const char *operand;
   if (!run_config_begin(&train.config, &error))
     return command_line_fail(&error);
-  const struct command_table tables[] = {{"What to run", run_options, &train.config},
-                                         {"Where and how", place_options, &train.places},
-                                         {0}};
+  const struct command_table tables[] = {
+      {"What to run", run_options, &train.config}, {"Where and how", place_options, &train.places}, {0}};
   const struct command_repeated repeated[] = {
-      {"set", "NAME=VALUE", "An option of the algorithm, or of the model as model.NAME=VALUE.", add_set, &train.config},
+      {"set", "NAME=VALUE", "an option of the algorithm, or of the model as model.NAME=VALUE", add_set, &train.config},
       {0}};
   const struct command command = {.verb = "train",
                                   .summary = "Train one network, measure what it costs, and write a record.",

@@ -76,7 +76,7 @@ static bool number_text(const json_t *value, char *text, size_t size) {
 }
 
 bool value_option_text(const struct ffb_option *option, const json_t *value, const char *owner, char *text, size_t size,
-                      struct ffb_error *error) {
+                       struct ffb_error *error) {
   static const char *const expected[] = {[FFB_OPTION_BOOLEAN] = "true or false",
                                          [FFB_OPTION_INTEGER] = "a whole number",
                                          [FFB_OPTION_NUMBER] = "a number",
@@ -100,6 +100,6 @@ bool value_option_text(const struct ffb_option *option, const json_t *value, con
     good = json_is_array(value) ? list_text(value, text, size) : element_text(value, text, size);
     break;
   }
-  return good || ffb_fail_usage(error, "%s: %s takes %s: %s", owner, option->name, expected[option->type],
-                                option->help);
+  return good ||
+         ffb_fail_usage(error, "%s: %s takes %s: %s", owner, option->name, expected[option->type], option->help);
 }

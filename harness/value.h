@@ -20,6 +20,6 @@ json_t *value_options(const struct ffb_option *table, const void *values);
 /* A JSON value as the text that ffb_option_set reads. A string option also takes a whole number or an array of them
  * (model.hidden = {500, 500}). A value of the wrong type is a usage error that opens with owner. */
 bool value_option_text(const struct ffb_option *option, const json_t *value, const char *owner, char *text, size_t size,
-                      struct ffb_error *error);
+                       struct ffb_error *error);
 
 #endif

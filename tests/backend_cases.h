@@ -216,9 +216,9 @@ static inline void run_both(struct scene *scene, enum ffb_operator operation, co
   run_side(scene, SUBJECT, operation, arguments);
 }
 
-#define ARGUMENTS(name, ...)              (&(union ffb_arguments){.name = {__VA_ARGS__}})
-#define CALL(scene, NAME, name, ...)      call_operator(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
-#define RUN_BOTH(scene, NAME, name, ...)  run_both(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
+#define ARGUMENTS(name, ...)                (&(union ffb_arguments){.name = {__VA_ARGS__}})
+#define CALL(scene, NAME, name, ...)        call_operator(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
+#define RUN_BOTH(scene, NAME, name, ...)    run_both(scene, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
 #define RUN_SUBJECT(scene, NAME, name, ...) run_side(scene, SUBJECT, FFB_##NAME, ARGUMENTS(name, __VA_ARGS__))
 
 /* Gives the call the scratch space that the subject asks for; the answer depends on shapes only. */

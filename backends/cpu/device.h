@@ -43,7 +43,7 @@ static inline float ffb_cpu_scalar(const struct ffb_tensor *tensor) {
 }
 
 /* Scale of a quantiser with the largest level 127, from a maximum; a zero tensor's is 1. */
-float ffb_cpu_suq_scale(float largest);
+float ffb_cpu_scale_of(float largest);
 struct ffb_cpu_rounding ffb_cpu_rounding_of(enum ffb_rounding rounding, uint64_t seed, uint32_t purpose,
                                             const struct ffb_tensor *step);
 void ffb_cpu_sgd_of(struct ffb_cpu_update *update, const struct ffb_sgd *rule);

@@ -1,20 +1,24 @@
 /* Everything but the products. What is small or rare is the reference's plain C; the rest runs the vector kernels, on
  * all threads where that pays. The bits are those of the reference. */
 #include "backends/cpu/device.h"
+#include "backends/reduce.h"
 #include "backends/reference/reference.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* This thread's share of n elements; in units that keep random blocks and cache lines whole. */
+/* This thread's share of n elements, in units that keep random blocks and cache lines whole. */
 static struct ffb_cpu_span my_share(int64_t n) {
   return ffb_cpu_share(n, 64, omp_get_num_threads(), omp_get_thread_num());
 }
+static struct ffb_cpu_span my_rows(int64_t rows) {
+  return ffb_cpu_share(rows, 1, omp_get_num_threads(), omp_get_thread_num());
+}
 
-/* ---- quantisers ------------------------------------------------------------------------------------------------ */
+/* ---- quantisers ----------------------------------------------------------------------------------------------- */
 
-float ffb_cpu_suq_scale(float largest) {
+float ffb_cpu_scale_of(float largest) {
   float scale = largest / 127;
   return scale < FLT_MIN ? 1 : scale;
 }
@@ -49,15 +53,369 @@ static void set_scale(const struct ffb_suq_scale *suq, uint32_t bits) {
   } else {
     largest = suq->range == FFB_RANGE_RUNNING ? ffb_cpu_scalar(suq->running) : suq->fixed;
   }
-  *(float *)suq->scale->data = ffb_cpu_suq_scale(largest);
+  *(float *)suq->scale->data = ffb_cpu_scale_of(largest);
 }
 
-bool ffb_cpu_suq_scale_operator(struct ffb_device *device, const struct ffb_suq_scale *suq) {
+bool ffb_cpu_suq_scale(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_suq_scale *suq = &arguments->suq_scale;
   uint32_t bits = 0;
   if (suq->range == FFB_RANGE_ABSMAX) {
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->x))) reduction(max : bits)
     bits = my_absmax(device->kernels, suq->x);
   }
   set_scale(suq, bits);
+  return true;
+}
+
+static void my_quantise(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq) {
+  struct ffb_cpu_rounding rounding = ffb_cpu_rounding_of(suq->rounding, suq->seed, suq->purpose, suq->step);
+  struct ffb_cpu_span share = my_share(ffb_elements(suq->x));
+  kernels->quantise((int8_t *)suq->q->data + share.begin, (const float *)suq->x->data + share.begin,
+                    share.end - share.begin, 1 / ffb_cpu_scalar(suq->scale), &rounding, (uint64_t)share.begin);
+}
+
+bool ffb_cpu_suq_quantise(struct ffb_device *device, const union ffb_arguments *arguments) {
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(arguments->suq_quantise.x)))
+  my_quantise(device->kernels, &arguments->suq_quantise);
+  return true;
+}
+
+bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_suq_tensor *suq = &arguments->suq_tensor;
+  uint32_t bits = 0;
+  if (suq->scale.range != FFB_RANGE_ABSMAX)
+    set_scale(&suq->scale, 0);
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
+  {
+    if (suq->scale.range == FFB_RANGE_ABSMAX) {
+      uint32_t mine = my_absmax(device->kernels, suq->scale.x);
+#pragma omp critical
+      bits = mine > bits ? mine : bits;
+#pragma omp barrier
+#pragma omp single
+      set_scale(&suq->scale, bits);
+    }
+    my_quantise(device->kernels, &suq->quantise);
+  }
+  return true;
+}
+
+bool ffb_cpu_suq_segments(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_suq_segments(device, arguments);
+}
+
+bool ffb_cpu_dequantise(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_dequantise *dequantise = &arguments->dequantise;
+  if (dequantise->x->type != FFB_S32)
+    return ffb_reference_dequantise(device, arguments);
+  float factor = ffb_cpu_scalar(dequantise->scale_a);
+  if (dequantise->scale_b)
+    factor *= ffb_cpu_scalar(dequantise->scale_b);
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(dequantise->out)))
+  {
+    struct ffb_cpu_span share = my_share(ffb_elements(dequantise->out));
+    device->kernels->dequantise_s32((float *)dequantise->out->data + share.begin,
+                                    (const int32_t *)dequantise->x->data + share.begin, share.end - share.begin, factor,
+                                    dequantise->accumulate);
+  }
+  return true;
+}
+
+/* The sums of one block of a direction deviation; blocks are handed out to threads and added in order. */
+enum { DEVIATION_BLOCK = 4096, DEVIATION_ROUND = 64 };
+
+static void clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
+                      struct ffb_deviation_sums *sums) {
+  *sums = (struct ffb_deviation_sums){0};
+  for (int64_t first = 0; first < n; first += (int64_t)DEVIATION_BLOCK * DEVIATION_ROUND) {
+    int64_t left = n - first, blocks = (left + DEVIATION_BLOCK - 1) / DEVIATION_BLOCK;
+    blocks = blocks < DEVIATION_ROUND ? blocks : DEVIATION_ROUND;
+    struct ffb_deviation_sums part[DEVIATION_ROUND];
+#pragma omp parallel for num_threads(ffb_cpu_threads_for(device, left)) schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+      int64_t start = b * DEVIATION_BLOCK, length = left - start < DEVIATION_BLOCK ? left - start : DEVIATION_BLOCK;
+      device->kernels->clip_sums(x + first + start, length, inverse, &part[b].xx, &part[b].xq, &part[b].qq);
+    }
+    for (int64_t b = 0; b < blocks; b++) {
+      sums->xx += part[b].xx;
+      sums->xq += part[b].xq;
+      sums->qq += part[b].qq;
+    }
+  }
+}
+
+bool ffb_cpu_clip_search(struct ffb_device *device, const union ffb_arguments *arguments) {
+  ffb_reference_clip_search_by(device, &arguments->clip_search, clip_sums);
+  return true;
+}
+
+bool ffb_cpu_segment_search(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_segment_search(device, arguments);
+}
+
+/* ---- images and labels ---------------------------------------------------------------------------------------- */
+
+/* A byte has 256 values, so the division is done once for each. */
+bool ffb_cpu_convert_images(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_convert_images *convert = &arguments->convert_images;
+  int64_t records = ffb_rows(convert->in), rows = ffb_rows(convert->out), columns = ffb_columns(convert->in);
+  int64_t channels = convert->in->shape[3];
+  float value[FFB_MAX_CHANNELS][256];
+  for (int64_t c = 0; c < channels; c++) {
+    for (int byte = 0; byte < 256; byte++)
+      value[c][byte] = ((float)byte / 255 - convert->mean[c]) / convert->deviation[c];
+  }
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, rows * columns))
+  {
+    struct ffb_cpu_span share = my_rows(rows);
+    for (int64_t m = share.begin; m < share.end; m++) {
+      float *out = (float *)convert->out->data + m * columns;
+      const uint8_t *in = (const uint8_t *)convert->in->data + m % records * columns;
+      if (channels == 1) {
+        for (int64_t i = 0; i < columns; i++)
+          out[i] = value[0][in[i]];
+        continue;
+      }
+      for (int64_t i = 0; i < columns; i += channels) {
+        for (int64_t c = 0; c < channels; c++)
+          out[i + c] = value[c][in[i + c]];
+      }
+    }
+  }
+  return true;
+}
+
+bool ffb_cpu_overlay_labels(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_overlay_labels(device, arguments);
+}
+
+bool ffb_cpu_draw_negatives(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_draw_negatives(device, arguments);
+}
+
+/* ---- plain elementwise ---------------------------------------------------------------------------------------- */
+
+bool ffb_cpu_fill(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_fill(device, arguments);
+}
+
+bool ffb_cpu_copy(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_copy(device, arguments);
+}
+
+bool ffb_cpu_add_bias(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_add_bias *add = &arguments->add_bias;
+  int64_t columns = ffb_columns(add->y);
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(add->y)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(add->y));
+    for (int64_t m = share.begin; m < share.end; m++) {
+      float *y = (float *)add->y->data + m * columns;
+      device->kernels->add_scaled(y, y, add->bias->data, columns, 1);
+    }
+  }
+  return true;
+}
+
+/* Columns are shared, so that each is summed over its rows in order. */
+bool ffb_cpu_bias_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_tensor *gradient = arguments->bias_gradient.gradient;
+  int64_t rows = ffb_rows(gradient), columns = ffb_columns(gradient);
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, rows *columns))
+  {
+    struct ffb_cpu_span share = my_share(columns);
+    int64_t n = share.end - share.begin;
+    float *out = (float *)arguments->bias_gradient.out->data + share.begin;
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int64_t m = 0; m < rows; m++)
+      device->kernels->add_scaled(out, out, (const float *)gradient->data + m * columns + share.begin, n, 1);
+  }
+  return true;
+}
+
+bool ffb_cpu_relu(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_relu *relu = &arguments->relu;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(relu->x)))
+  {
+    struct ffb_cpu_span share = my_share(ffb_elements(relu->x));
+    device->kernels->relu((float *)relu->y->data + share.begin, (const float *)relu->x->data + share.begin,
+                          share.end - share.begin);
+  }
+  return true;
+}
+
+bool ffb_cpu_relu_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_relu_gradient *relu = &arguments->relu_gradient;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(relu->y)))
+  {
+    struct ffb_cpu_span share = my_share(ffb_elements(relu->y));
+    device->kernels->relu_gradient((float *)relu->gx->data + share.begin, (const float *)relu->gy->data + share.begin,
+                                   (const float *)relu->y->data + share.begin, share.end - share.begin);
+  }
+  return true;
+}
+
+bool ffb_cpu_add_scaled(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_add_scaled *add = &arguments->add_scaled;
+  float factor = add->factor ? ffb_cpu_scalar(add->factor) : 1;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(add->out)))
+  {
+    struct ffb_cpu_span share = my_share(ffb_elements(add->out));
+    device->kernels->add_scaled((float *)add->out->data + share.begin, (const float *)add->a->data + share.begin,
+                                (const float *)add->b->data + share.begin, share.end - share.begin, factor);
+  }
+  return true;
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------------- */
+
+bool ffb_cpu_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_normalise *normalise = &arguments->normalise;
+  const struct ffb_cpu_kernels *kernels = device->kernels;
+  int64_t columns = ffb_columns(normalise->x);
+  int groups = normalise->groups;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(normalise->x)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(normalise->x));
+    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
+      int g = (int)(i % groups);
+      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
+      int64_t at = i / groups * columns + start;
+      const float *x = (const float *)normalise->x->data + at;
+      float squares = kernels->dot_product(x, x, n);
+      if (normalise->kind == FFB_NORMALISE_RMS)
+        squares /= (float)n;
+      float inverse = 1 / (sqrtf(squares) + 1e-8f);
+      kernels->scale((float *)normalise->y->data + at, x, n, inverse, false);
+      if (normalise->inverse)
+        ((float *)normalise->inverse->data)[i] = inverse;
+    }
+  }
+  return true;
+}
+
+bool ffb_cpu_normalise_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_normalise_gradient *normalise = &arguments->normalise_gradient;
+  const float *inverse = normalise->inverse->data;
+  int64_t columns = ffb_columns(normalise->y);
+  float k = normalise->kind == FFB_NORMALISE_RMS ? 1 / (float)columns : 1;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(normalise->y)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(normalise->y));
+    for (int64_t m = share.begin; m < share.end; m++) {
+      const float *gy = (const float *)normalise->gy->data + m * columns;
+      const float *y = (const float *)normalise->y->data + m * columns;
+      float along = device->kernels->dot_product(gy, y, columns) * k;
+      device->kernels->normalise_gradient((float *)normalise->gx->data + m * columns, gy, y, columns, inverse[m],
+                                          along);
+    }
+  }
+  return true;
+}
+
+bool ffb_cpu_softmax_cross_entropy(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_softmax_cross_entropy(device, arguments);
+}
+
+bool ffb_cpu_goodness(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_goodness *goodness = &arguments->goodness;
+  float *out = goodness->goodness->data;
+  int64_t columns = ffb_columns(goodness->y);
+  int groups = goodness->groups;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
+    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
+      int g = (int)(i % groups);
+      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
+      const float *y = (const float *)goodness->y->data + i / groups * columns + start;
+      float value = device->kernels->dot_product(y, y, n);
+      if (goodness->mean)
+        value /= (float)n;
+      out[i] = goodness->accumulate ? out[i] + value : value;
+    }
+  }
+  return true;
+}
+
+bool ffb_cpu_goodness_loss(struct ffb_device *device, const union ffb_arguments *arguments) {
+  return ffb_reference_goodness_loss(device, arguments);
+}
+
+bool ffb_cpu_goodness_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_goodness_gradient *goodness = &arguments->goodness_gradient;
+  const float *gradient = goodness->gradient->data;
+  int64_t columns = ffb_columns(goodness->y);
+  int groups = goodness->groups;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
+    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
+      int g = (int)(i % groups);
+      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
+      int64_t at = i / groups * columns + start;
+      float factor = gradient[i] * 2;
+      if (goodness->mean)
+        factor /= (float)n;
+      device->kernels->scale((float *)goodness->gy->data + at, (const float *)goodness->y->data + at, n, factor,
+                             goodness->accumulate);
+    }
+  }
+  return true;
+}
+
+/* ---- optimisers ----------------------------------------------------------------------------------------------- */
+
+static float rate_of(const struct ffb_tensor *learning_rate, const struct ffb_tensor *multiplier) {
+  float rate = ffb_cpu_scalar(learning_rate);
+  return multiplier ? rate * ffb_cpu_scalar(multiplier) : rate;
+}
+
+void ffb_cpu_sgd_of(struct ffb_cpu_update *update, const struct ffb_sgd *rule) {
+  update->kind = FFB_RULE_SGD;
+  update->weights = rule->weights->data;
+  update->first = rule->momentum ? rule->momentum->data : NULL;
+  update->rate = rate_of(rule->learning_rate, rule->multiplier);
+  update->momentum = rule->momentum_factor;
+  update->decay = rule->weight_decay;
+}
+
+void ffb_cpu_adam_of(struct ffb_cpu_update *update, const struct ffb_adam *rule) {
+  const float *corrections = rule->corrections->data;
+  update->kind = FFB_RULE_ADAM;
+  update->weights = rule->weights->data;
+  update->first = rule->first->data;
+  update->second = rule->second->data;
+  update->rate = rate_of(rule->learning_rate, rule->multiplier);
+  update->decay = rule->weight_decay;
+  update->beta1 = rule->beta1;
+  update->beta2 = rule->beta2;
+  update->complement1 = 1 - rule->beta1;
+  update->complement2 = 1 - rule->beta2;
+  update->correction1 = corrections[0];
+  update->correction2 = corrections[1];
+  update->epsilon = rule->epsilon;
+}
+
+static void update_shared(const struct ffb_device *device, const struct ffb_cpu_update *update,
+                          const struct ffb_tensor *gradient) {
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(gradient)))
+  {
+    struct ffb_cpu_span share = my_share(ffb_elements(gradient));
+    device->kernels->update(update, gradient->data, share.begin, share.end - share.begin);
+  }
+}
+
+bool ffb_cpu_sgd_update(struct ffb_device *device, const union ffb_arguments *arguments) {
+  struct ffb_cpu_update update = {0};
+  ffb_cpu_sgd_of(&update, &arguments->sgd_update.rule);
+  update_shared(device, &update, arguments->sgd_update.gradient);
+  return true;
+}
+
+bool ffb_cpu_adam_update(struct ffb_device *device, const union ffb_arguments *arguments) {
+  struct ffb_cpu_update update = {0};
+  ffb_cpu_adam_of(&update, &arguments->adam_update.rule);
+  update_shared(device, &update, arguments->adam_update.gradient);
   return true;
 }

@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 enum { FFB_CPU_MAX_LANES = 16, FFB_CPU_MAX_PANEL = 2 * FFB_CPU_MAX_LANES, FFB_CPU_MAX_TILE_ROWS = 12 };
+/* Independent sums of the peak loop: enough to hide the latency, few enough for 16 registers. */
+enum { FFB_CPU_PEAK_SUMS = 12 };
 
 /* How stochastic rounding draws; stochastic false rounds to nearest even. */
 struct ffb_cpu_rounding {
@@ -93,6 +95,8 @@ struct ffb_cpu_kernels {
   /* `index` is the first element's number in the tensor, a multiple of 4. */
   void (*quantise)(int8_t *q, const float *x, int64_t n, float reciprocal, const struct ffb_cpu_rounding *rounding,
                    uint64_t index);
+  /* Sums over one block as struct ffb_deviation_sums asks (backends/reference): FP64, lane i % 16, then the tree. */
+  void (*clip_sums)(const float *x, int64_t n, float inverse, double *xx, double *xq, double *qq);
   void (*dequantise_s32)(float *out, const int32_t *x, int64_t n, float scale, bool accumulate);
   void (*relu)(float *y, const float *x, int64_t n);
   void (*relu_gradient)(float *gx, const float *gy, const float *y, int64_t n);
@@ -102,6 +106,8 @@ struct ffb_cpu_kernels {
   float (*dot_product)(const float *x, const float *y, int64_t n);
   void (*scale)(float *y, const float *x, int64_t n, float factor, bool accumulate);
   void (*normalise_gradient)(float *gx, const float *gy, const float *y, int64_t n, float inverse, float projection);
+  /* `rounds` times FFB_CPU_PEAK_SUMS multiply-accumulates of whole vectors, from registers. */
+  void (*peak)(int64_t rounds, bool integer);
 };
 
 /* Null when this build or this processor has no such kernels. */
@@ -109,5 +115,7 @@ const struct ffb_cpu_kernels *ffb_cpu_kernels_avx512(void);
 const struct ffb_cpu_kernels *ffb_cpu_kernels_avx2(void);
 const struct ffb_cpu_kernels *ffb_cpu_kernels_neon(void);
 const struct ffb_cpu_kernels *ffb_cpu_kernels_portable(void);
+/* The best that this processor has and FFBENCH_CPU_ISA (avx512, avx2, neon, portable) allows. */
+const struct ffb_cpu_kernels *ffb_cpu_kernels_here(void);
 
 #endif

@@ -307,7 +307,7 @@ static void outer(const struct ffb_device *device, const struct product *product
 /* Scale of the dequantised weight gradient, whose largest word is `word`. With a scale that is not finite the gradient
  * holds a NaN: that of its zeros. */
 static float gradient_quantum(uint32_t word, float word_scale) {
-  return isfinite(word_scale) ? ffb_cpu_suq_scale((float)word * word_scale) : NAN;
+  return isfinite(word_scale) ? ffb_cpu_scale_of((float)word * word_scale) : NAN;
 }
 
 /* The weight gradient goes into the update as it leaves the registers. Its quantiser needs the maximum first: the
@@ -446,7 +446,7 @@ bool ffb_cpu_linear_update_s8(struct ffb_device *device, const union ffb_argumen
   if (linear->weight_scale) {
     float largest = 0;
     memcpy(&largest, &bits, sizeof largest);
-    *(float *)linear->weight_scale->data = ffb_cpu_suq_scale(largest);
+    *(float *)linear->weight_scale->data = ffb_cpu_scale_of(largest);
   }
   return true;
 }

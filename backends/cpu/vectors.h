@@ -13,6 +13,7 @@ typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vq __attribute__((vector_size(4 * LANES)));
+typedef double vd __attribute__((vector_size(8 * LANES)));
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -20,6 +21,14 @@ typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
+#if defined(__aarch64__)
+#define OPAQUE(v) __asm__ volatile("" : "+w"(v))
+#elif defined(__SSE2__)
+#define OPAQUE(v) __asm__ volatile("" : "+x"(v))
+#else
+#define OPAQUE(v) __asm__ volatile("" : "+m"(v))
 #endif
 
 static inline vf splat_f(float value) {

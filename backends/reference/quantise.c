@@ -105,8 +105,8 @@ bool ffb_reference_suq_segments(struct ffb_device *device, const union ffb_argum
   for (int64_t i = 0; i < n; i++) {
     bool small = fabsf(x[i]) <= threshold;
     int8_t q = quantised(&rounder, x[i] * (small ? fine_inverse : coarse_inverse), i);
-    fine[i] = small ? q : 0;
-    coarse[i] = small ? 0 : q;
+    fine[i] = small ? q : (int8_t)0;
+    coarse[i] = small ? (int8_t)0 : q;
   }
   *(float *)suq->fine_scale->data = fine_scale;
   *(float *)suq->coarse_scale->data = coarse_scale;

@@ -80,7 +80,8 @@ local function detail_table(model)
   local list = tables.new(columns)
   for _, row in ipairs(model.rows) do
     local energy, count = row:mean("energy"), #row:numbers("time_per_epoch")
-    local epochs = row.cells[1].record and #(row.cells[1].record.epochs or {}) or 0
+    local record = row:record()
+    local epochs = record and #(record.epochs or {}) or 0
     list:add(row.title, count > 0 and tostring(count) or "-", epochs > 0 and tostring(epochs) or "-",
       row:plain("time_per_epoch"), row:plain("step"), energy and epochs > 0 and ("%.1f"):format(energy / epochs) or "-",
       row:text("resident"))
@@ -100,9 +101,9 @@ function costs.report(results)
     end
     blocks[#blocks + 1] = detail_table(model)
   end
-  blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard deviation. Time "
-    .. "and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident memory is the "
-    .. "whole process at its largest, libraries and dataset included."
+  blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard "
+    .. "deviation. Time and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident "
+    .. "memory is the whole process at its largest, libraries and dataset included."
   return blocks
 end
 

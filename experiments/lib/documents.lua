@@ -103,72 +103,55 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local function subject(entry, titles)
-  local title = titles[entry.claim.row]
-  return entry.claim.text .. (title and title > 1 and (" [%s]"):format(entry.row) or "")
-end
+local verdict_order = { "reproduced", "within spread", "not reproduced", "the paper contradicts itself", "not measured" }
 
 local function count_text(entries)
-  local counts, order = {}, {}
+  local counts, parts = {}, {}
   for _, entry in ipairs(entries) do
-    if not counts[entry.verdict] then
-      order[#order + 1] = entry.verdict
-    end
     counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
   end
-  local parts = {}
-  for i, verdict in ipairs(order) do
-    parts[i] = ("%d %s"):format(counts[verdict], verdict)
-  end
-  return table.concat(parts, ", ")
-end
-
--- How many rows of ours stand for each row of the paper.
-local function stand_ins(results)
-  local titles = {}
-  for _, model in ipairs(results.models) do
-    local here = {}
-    for _, row in ipairs(model.rows) do
-      if row.paper then
-        here[row.paper] = (here[row.paper] or 0) + 1
-        titles[row.paper] = math.max(titles[row.paper] or 0, here[row.paper])
-      end
+  for _, verdict in ipairs(verdict_order) do
+    if counts[verdict] then
+      parts[#parts + 1] = ("%d %s"):format(counts[verdict], verdict)
     end
   end
-  return titles
+  return ("%d claims: %s."):format(#entries, table.concat(parts, ", "))
 end
 
-local function verdict_blocks(results, plan)
-  local entries = verdicts.judge(results, plan)
-  if #entries == 0 then
-    return {}
-  end
-  local titles, list, lines, unmeasured, reasons = stand_ins(results), nil, {}, {}, {}
-  list = tables.new { { title = "Claim", align = "left" }, { title = "Paper", align = "right" },
-    { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+local function verdict_lines(entries)
+  local lines, unmeasured, reasons = {}, {}, {}
   for _, entry in ipairs(entries) do
     if entry.verdict == "not measured" then
       if not unmeasured[entry.reason] then
         unmeasured[entry.reason] = {}
         reasons[#reasons + 1] = entry.reason
       end
-      table.insert(unmeasured[entry.reason], subject(entry, titles))
+      table.insert(unmeasured[entry.reason], entry.text)
     elseif entry.claim.kind == "contradiction" then
-      lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.claim.text, entry.claim.place, entry.reason)
+      lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.text, entry.claim.place, entry.reason)
     elseif entry.claim.kind == "order" then
-      lines[#lines + 1] = ("%s: %s: %s; here %s"):format(entry.verdict, entry.claim.text, entry.expected, entry.measured)
-    else
-      list:add(subject(entry, titles), entry.expected, entry.measured, entry.verdict)
+      lines[#lines + 1] = ("%s: %s: %s; here %s"):format(entry.verdict, entry.text, entry.expected, entry.measured)
     end
   end
   for _, reason in ipairs(reasons) do
     lines[#lines + 1] = ("not measured (%s): %s"):format(reason, table.concat(unmeasured[reason], "; "))
   end
-  local blocks = { { heading = "Verdicts" }, count_text(entries) .. "." }
+  return lines
+end
+
+local function verdict_blocks(entries)
+  local list = tables.new { { title = "Claim", align = "left" }, { title = "Paper", align = "right" },
+    { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+  for _, entry in ipairs(entries) do
+    if entry.verdict ~= "not measured" and entry.claim.kind ~= "contradiction" and entry.claim.kind ~= "order" then
+      list:add(entry.text, entry.expected, entry.measured, entry.verdict)
+    end
+  end
+  local blocks = { { heading = "Verdicts" }, count_text(entries) .. " Here: mean over seeds ± half of its 95 % interval." }
   if #list.rows > 0 then
     blocks[#blocks + 1] = list
   end
-  blocks[#blocks + 1] = { list = lines }
+  blocks[#blocks + 1] = { list = verdict_lines(entries) }
   return blocks
 end
 
@@ -188,8 +171,8 @@ local function check_blocks(blocks, name)
   return blocks
 end
 
-local function assemble(results, plan, blocks, parts)
-  local document = { title = plan.title, banner = banner(results), stamp = stamp(results, plan), blocks = {} }
+local function assemble(results, plan, blocks, parts, brief)
+  local document = { title = plan.title, banner = banner(results), stamp = stamp(results, plan), blocks = {}, brief = {} }
   local function add_all(list)
     for _, block in ipairs(list) do
       document.blocks[#document.blocks + 1] = block
@@ -203,15 +186,19 @@ local function assemble(results, plan, blocks, parts)
     end
     add_all { { list = notes } }
   end
+  table.move(document.blocks, 1, #document.blocks, 1, document.brief)
   add_all(parts)
+  document.brief[#document.brief + 1] = brief
   return document
 end
 
+-- The report. Its Markdown has the verdicts in full, its text for a terminal says how many there are of each.
 function documents.new(results, plan)
   local blocks = check_blocks((plan.report or costs.report)(results), plan.name)
-  local parts = verdict_blocks(results, plan)
+  local entries = verdicts.judge(results, plan)
+  local parts = #entries > 0 and verdict_blocks(entries) or {}
   parts[#parts + 1] = ("Every number stands in %s.csv with the records that it comes from."):format(plan.name)
-  return assemble(results, plan, blocks, parts)
+  return assemble(results, plan, blocks, parts, #entries > 0 and count_text(entries) or nil)
 end
 
 -- What `ffbench check` says: gates first, then the verdicts.
@@ -223,7 +210,26 @@ function documents.check(results, plan, gates)
     list:add(gate.subject, gate.wanted, gate.found, gate.status)
   end
   blocks[2] = #gates > 0 and list or "This profile declares none."
-  return assemble(results, plan, blocks, verdict_blocks(results, plan))
+  local entries = verdicts.judge(results, plan)
+  table.move(#entries > 0 and verdict_blocks(entries) or {}, 1, 4, 3, blocks)
+  return assemble(results, plan, blocks, {})
+end
+
+local function list_text(block)
+  local lines = {}
+  for i, text in ipairs(block.list) do
+    lines[i] = tables.wrap("- " .. text, terminal_columns, "  ")
+  end
+  return table.concat(lines, "\n")
+end
+
+local function join(parts, blocks, table_text, heading)
+  for _, block in ipairs(blocks) do
+    local text = type(block) == "string" and tables.wrap(block, terminal_columns) or tables.is(block) and table_text(block)
+      or block.heading and heading:format(block.heading) or list_text(block)
+    parts[#parts + 1] = text ~= "" and text or nil
+  end
+  return table.concat(parts, "\n\n") .. "\n"
 end
 
 function documents.markdown(document)
@@ -232,22 +238,7 @@ function documents.markdown(document)
     parts[#parts + 1] = "> **" .. text .. "**"
   end
   parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
-  for _, block in ipairs(document.blocks) do
-    if type(block) == "string" then
-      parts[#parts + 1] = tables.wrap(block, terminal_columns)
-    elseif tables.is(block) then
-      parts[#parts + 1] = tables.markdown(block)
-    elseif block.heading then
-      parts[#parts + 1] = "## " .. block.heading
-    else
-      local lines = {}
-      for i, text in ipairs(block.list) do
-        lines[i] = tables.wrap("- " .. text, terminal_columns, "  ")
-      end
-      parts[#parts + 1] = #lines > 0 and table.concat(lines, "\n") or nil
-    end
-  end
-  return table.concat(parts, "\n\n") .. "\n"
+  return join(parts, document.blocks, tables.markdown, "## %s")
 end
 
 function documents.terminal(document)
@@ -257,22 +248,7 @@ function documents.terminal(document)
     parts[#parts + 1] = line .. "\n" .. tables.wrap(text, terminal_columns) .. "\n" .. line
   end
   parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
-  for _, block in ipairs(document.blocks) do
-    if type(block) == "string" then
-      parts[#parts + 1] = tables.wrap(block, terminal_columns)
-    elseif tables.is(block) then
-      parts[#parts + 1] = tables.terminal(block)
-    elseif block.heading then
-      parts[#parts + 1] = block.heading
-    else
-      local lines = {}
-      for i, text in ipairs(block.list) do
-        lines[i] = tables.wrap("- " .. text, terminal_columns, "  ")
-      end
-      parts[#parts + 1] = #lines > 0 and table.concat(lines, "\n") or nil
-    end
-  end
-  return table.concat(parts, "\n\n") .. "\n"
+  return join(parts, document.brief, tables.terminal, "%s")
 end
 
 -- ---- CSV ---------------------------------------------------------------------------------------------------------
@@ -288,11 +264,13 @@ local function csv_number(value)
   return value and results_of.number_text(value, "%.10g") or nil
 end
 
-local function data_note(cell)
+local function data_note(row)
+  local cell = row.cells[1]
   if cell.planned_dataset ~= cell.config.dataset then
     return ("SYNTHETIC DATA: %s instead of %s"):format(cell.config.dataset, cell.planned_dataset)
   end
-  local data = cell.record and cell.record.dataset
+  local record = row:record()
+  local data = record and record.dataset
   return data and (data.synthetic and "synthetic" or data.official and "official" or "not the official files") or ""
 end
 
@@ -306,7 +284,7 @@ local function csv_row(results, model, row, name)
   end
   local cell, paper = row.cells[1], row:paper_value(name)
   local fields = {
-    results.name, results.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(cell), name, metric.unit,
+    results.name, results.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(row), name, metric.unit,
     #files, csv_number(row:mean(name)) or "-", csv_number(row:spread(name)) or "", table.concat(seeds, " "),
     paper and paper.value or "", paper and paper.place or "", row:gap(name) or "", table.concat(files, " "),
   }
@@ -317,7 +295,9 @@ local function csv_row(results, model, row, name)
 end
 
 function documents.csv(results)
-  local lines = { "experiment,profile,model,row,algorithm,dataset,data,metric,unit,n,mean,spread,seeds,paper,place,gap,records" }
+  local lines = {
+    "experiment,profile,model,row,algorithm,dataset,data,metric,unit,n,mean,spread,seeds,paper,place,gap,records",
+  }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
       for _, name in ipairs(csv_metrics) do

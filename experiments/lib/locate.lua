@@ -68,7 +68,8 @@ local function fields_of(tokens, at)
   local fields, position = {}, 0
   at = at + 1
   while tokens[at] and not is(tokens[at], "symbol", "}") do
-    local key, line, value = nil, tokens[at].line, at
+    local line, value = tokens[at].line, at
+    local key
     if tokens[at].kind == "name" and is(tokens[at + 1], "symbol", "=") then
       key, value = tokens[at].says, at + 2
     elseif is(tokens[at], "symbol", "[") and is(tokens[at + 2], "symbol", "]") and is(tokens[at + 3], "symbol", "=") then

@@ -5,6 +5,7 @@
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
+--   row:record()             the first record at hand
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
@@ -35,7 +36,8 @@ end
 
 -- What a reader must know beside a number: nil, or a footnote.
 local function shared_machine(record)
-  return at_path(record, "provenance.own_machine") == false and "other programs used more than 5 % of the machine meanwhile" or nil
+  return at_path(record, "provenance.own_machine") == false
+    and "other programs used more than 5 % of the machine meanwhile" or nil
 end
 
 local function older_peak(record)
@@ -47,13 +49,19 @@ local function diverged(record)
   if record.status ~= "diverged" then
     return nil
   end
-  local place = record.diverged or {}
-  local where = type(place.where) == "string" and place.where ~= "" and " in " .. place.where or ""
-  return place.epoch and ("diverged in epoch %s%s: the loss was no longer a number"):format(place.epoch, where) or "diverged"
+  local place, seed = record.diverged or {}, at_path(record, "config.seed")
+  local where = type(place.where) == "string" and place.where ~= "" and ", in " .. place.where or ""
+  return ("seed %s diverged in epoch %s%s: the loss was no longer finite"):format(seed, place.epoch, where)
 end
 
 local metrics = {
-  accuracy = { title = "test accuracy", unit = "%", read = scaled("accuracy.test", 1), wants_data = true, caveat = diverged },
+  accuracy = {
+    title = "test accuracy",
+    unit = "%",
+    read = scaled("accuracy.test", 1),
+    caveat = diverged,
+    wants_data = true,
+  },
   validation = { title = "validation accuracy", unit = "%", read = scaled("accuracy.validation", 1), wants_data = true },
   time = { title = "training time", unit = "s", read = scaled("time.train_seconds", 1), caveat = shared_machine },
   time_per_epoch = {
@@ -65,7 +73,13 @@ local metrics = {
     end,
   },
   step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
-  energy = { title = "energy of training", unit = "J", read = scaled("energy.joules", 1), why = no_energy, caveat = shared_machine },
+  energy = {
+    title = "energy of training",
+    unit = "J",
+    read = scaled("energy.joules", 1),
+    why = no_energy,
+    caveat = shared_machine,
+  },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6) },
   resident = {
     title = "peak resident memory",
@@ -104,6 +118,16 @@ function row_methods:by_seed(name)
     values[cell.config.seed] = cell.record and metric.read(cell.record) or nil
   end
   return values
+end
+
+-- The first record at hand, or nil.
+function row_methods:record()
+  for _, cell in ipairs(self.cells) do
+    if cell.record then
+      return cell.record
+    end
+  end
+  return nil
 end
 
 function row_methods:mean(name)
@@ -159,7 +183,8 @@ local function number_text(value, digits)
   elseif math.abs(value) == math.huge then
     return value > 0 and "∞" or "-∞"
   end
-  return digits:format(value)
+  local text = digits:format(value)
+  return tonumber(text) == 0 and text:gsub("^%-", "+"):gsub("^%+", digits:find("+", 1, true) and "+" or "") or text
 end
 
 -- The mean, with the spread where it shows at that many digits.

@@ -1,7 +1,7 @@
 -- Claims of the paper, each with a verdict, and gates, which decide the exit status of `ffbench check`.
 --
 -- A claim is data:
---   id, text, place        its name, what is claimed in our words, where the paper says so
+--   id, text, place        its name, what is claimed in our words ({row}: our row's title), where the paper says so
 --   kind                   value | difference (row - base) | change (row against base, %) | order | contradiction
 --   model, row, base       names from the paper's tables (a row of ours stands for the paper's row that it names)
 --   metric                 as in lib.results
@@ -177,7 +177,7 @@ end
 -- Why a claim cannot be judged with this row, or nil.
 local function obstacle(claim, row, results)
   if claim.machine and other_machine(row, claim.machine) then
-    return ("only comparable on the paper's board (%s)"):format(claim.machine)
+    return ("seconds and joules compare only on the paper's board, %s; their changes are judged"):format(claim.machine)
   end
   local metric = results_of.metrics[claim.metric]
   if metric and metric.wants_data and synthetic(row) then
@@ -223,30 +223,35 @@ end
 
 local units = { difference = "points", change = "%" }
 
-local function number_with_unit(claim, value)
+local function number_with_unit(claim, value, interval)
   local unit = units[claim.kind] or (results_of.metrics[claim.metric] or { unit = "" }).unit
   local digits = claim.kind == "change" and "%+.1f" or claim.kind == "difference" and "%+.2f" or results_of.digits_of(value)
-  return results_of.number_text(value, digits) .. (unit ~= "" and " " .. unit or "")
+  return results_of.number_text(value, digits) .. (interval or "") .. (unit ~= "" and " " .. unit or "")
 end
 
+-- The mean with the 95 % interval over seeds.
 local function measured_text(claim, values)
   local half = statistics.half_interval(values)
-  local text = number_with_unit(claim, statistics.mean(values))
   local shown = half and results_of.number_text(half, half < 10 and "%.2f" or "%.1f")
-  return shown and tonumber(shown) ~= 0 and ("%s (±%s, n=%d)"):format(text, shown, #values) or text
+  return number_with_unit(claim, statistics.mean(values), shown and tonumber(shown) ~= 0 and " ±" .. shown)
 end
 
 local function expected_text(claim)
   if claim.paper then
     return number_with_unit(claim, claim.paper)
   elseif claim.at_most then
-    return "at most " .. number_with_unit(claim, claim.at_most)
+    return "≤ " .. number_with_unit(claim, claim.at_most)
   end
-  return "at least " .. number_with_unit(claim, claim.at_least)
+  return "≥ " .. number_with_unit(claim, claim.at_least)
+end
+
+local function text_for(claim, row)
+  local title = row.title:gsub("%%", "%%%%")
+  return (claim.text:gsub("{row}", title))
 end
 
 local function judge_row(claim, row, results)
-  local entry = { claim = claim, row = row.title, expected = expected_text(claim), measured = "-" }
+  local entry = { claim = claim, text = text_for(claim, row), expected = expected_text(claim), measured = "-" }
   local values, gap = measure(claim, row, results)
   local reason = obstacle(claim, row, results) or (#values == 0 and (gap or "not run")) or nil
   if #values > 0 then
@@ -260,39 +265,59 @@ local function judge_row(claim, row, results)
   return entry
 end
 
-local function judge_order(claim, results)
-  local entry = { claim = claim, row = "", expected = "", measured = "-" }
-  local means, names, paper_names = {}, {}, {}
-  for _, name in ipairs(claim.rows) do
-    local row = rows_for(results, claim.model, name)[1]
-    local mean = row and row:mean(claim.metric)
-    paper_names[#paper_names + 1] = row and row.title or name
-    if not mean then
-      entry.verdict = "not measured"
-      entry.reason = entry.reason or (row and row:gap(claim.metric)) or "the experiment has no row " .. name
-    else
-      means[name] = mean
-      names[#names + 1] = { name = row.title, mean = mean }
+-- "a < b = c", and whether every step up is as claimed.
+local function order_text(rows, metric)
+  local text = rows[1].title
+  for i = 2, #rows do
+    text = text .. (rows[i]:mean(metric) == rows[i - 1]:mean(metric) and " = " or " < ") .. rows[i].title
+  end
+  return text
+end
+
+local function judge_steps(rows, metric)
+  local verdict = "reproduced"
+  for i = 2, #rows do
+    local steps = paired(rows[i], rows[i - 1], metric, difference)
+    local mean, half = statistics.mean(steps) or 0, statistics.half_interval(steps) or 0
+    if mean <= 0 and mean + half <= 0 then
+      return "not reproduced"
+    elseif mean <= 0 then
+      verdict = "within spread"
     end
   end
-  entry.expected = table.concat(paper_names, " < ")
-  table.sort(names, function(a, b)
-    return a.mean < b.mean
-  end)
-  local ordered = {}
-  for i, item in ipairs(names) do
-    ordered[i] = item.name
+  return verdict
+end
+
+local function judge_order(claim, results)
+  local entry = { claim = claim, text = claim.text, expected = "", measured = "-" }
+  local rows, titles, standing = {}, {}, {}
+  for i, name in ipairs(claim.rows) do
+    local row = rows_for(results, claim.model, name)[1]
+    titles[i] = row and row.title or name
+    rows[#rows + 1] = row
+    if row then
+      standing[row] = i
+    end
+    if not row or not row:mean(claim.metric) then
+      entry.verdict = "not measured"
+      entry.reason = entry.reason or (row and row:gap(claim.metric)) or "the experiment has no row " .. name
+    end
   end
+  entry.expected = table.concat(titles, " < ")
   if not entry.verdict then
-    entry.measured = table.concat(ordered, " < ")
-    entry.verdict = entry.measured == entry.expected and "reproduced" or "not reproduced"
+    entry.verdict = judge_steps(rows, claim.metric)
+    table.sort(rows, function(a, b)
+      local mean_a, mean_b = a:mean(claim.metric), b:mean(claim.metric)
+      return mean_a < mean_b or (mean_a == mean_b and standing[a] < standing[b])
+    end)
+    entry.measured = order_text(rows, claim.metric)
   end
   return entry
 end
 
 local function judge(claim, results)
   if claim.kind == "contradiction" then
-    return { { claim = claim, row = "", expected = "", measured = "-", verdict = "the paper contradicts itself",
+    return { { claim = claim, text = claim.text, expected = "", measured = "-", verdict = "the paper contradicts itself",
       reason = claim.evidence } }
   elseif claim.kind == "order" then
     return { judge_order(claim, results) }
@@ -304,7 +329,7 @@ local function judge(claim, results)
   return entries
 end
 
--- list of {claim =, row =, expected =, measured =, verdict =, reason =}; claims on models that the experiment does not
+-- list of {claim =, text =, expected =, measured =, verdict =, reason =}; claims on models that the experiment does not
 -- train are left out.
 function verdicts.judge(results, plan)
   local trained, entries = {}, {}
@@ -346,7 +371,7 @@ local function gate_finishes(row)
 end
 
 local function gate_row(gate, row)
-  local entry = { subject = row.model.title .. ", " .. row.title }
+  local entry = { subject = (#row.results.models > 1 and row.model.title .. ", " or "") .. row.title }
   if gate.dataset and row.cells[1].config.dataset ~= gate.dataset then
     entry.wanted, entry.status, entry.found = "on " .. gate.dataset, "skipped", "ran on " .. row.cells[1].config.dataset
     return entry
@@ -370,8 +395,8 @@ local function gate_claim(gate, judged)
   for _, entry in ipairs(judged) do
     if entry.claim.id == gate.claim then
       local ok = entry.verdict == "reproduced" or entry.verdict == "within spread"
-      entries[#entries + 1] = { subject = entry.row ~= "" and entry.row or entry.claim.id, wanted = entry.claim.text,
-        found = entry.reason or entry.measured, status = ok and "passed" or "failed" }
+      entries[#entries + 1] = { subject = entry.text, wanted = entry.expected, found = entry.reason or entry.measured,
+        status = ok and "passed" or "failed" }
     end
   end
   return entries

@@ -1,0 +1,231 @@
+/* ffbench doctor: what this machine can and cannot measure, and what to do about it. */
+#include "harness/assembly.h"
+#include "harness/command_line.h"
+#include "harness/commands.h"
+#include "harness/data.h"
+#include "harness/file.h"
+#include "harness/machine.h"
+#include "harness/meters/memory.h"
+#include "harness/meters/meter.h"
+#include "harness/plugin.h"
+#include "harness/run.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* A little more than the checkpoints and records of a whole experiment. */
+static const double enough_disk_bytes = 1e9;
+/* An idle machine stays below this share of its processors. */
+static const double idle_load_share = 0.2;
+
+/* What the closing summary says, gathered on the way. */
+struct findings {
+  bool energy, official_data, idle, writable, trainers;
+  char energy_source[128];
+};
+
+static void say(const char *title, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(const char *title, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  printf("  %-16s ", title);
+  vprintf(format, arguments);
+  putchar('\n');
+  va_end(arguments);
+}
+
+static void remedy(const char *text) {
+  if (*text)
+    printf("  %-16s -> %s\n", "", text);
+}
+
+static void examine_machine(struct findings *findings) {
+  struct machine machine;
+  machine_read(&machine);
+  puts("machine");
+  say("processor", "%s", machine.processor[0] ? machine.processor : "unknown");
+  say("instructions", "%s", machine.instructions[0] ? machine.instructions : "none of those that matter");
+  say("processors", "%d, of which this program may use %d", machine.processors_online, assembly_processors());
+  say("memory", "%.1f GiB", machine.memory_bytes / 0x1p30);
+  say("system", "%s, %s", machine.system[0] ? machine.system : "unknown", machine.kernel);
+  say("clock", "%.0f MHz now, governor %s", machine.megahertz, machine.governor[0] ? machine.governor : "unknown");
+  if (machine.governor[0] && strcmp(machine.governor, "performance") != 0)
+    remedy("for steady times: sudo cpupower frequency-set --governor performance");
+  findings->idle = machine.load_average < idle_load_share * machine.processors_online;
+  say("load", "%.2f over the last minute: %s", machine.load_average,
+      findings->idle ? "the machine is idle" : "others are at work, so times and energy would not be its own");
+  if (!findings->idle)
+    remedy("stop other programs before a run whose time or energy counts");
+}
+
+static void print_fact(void *to, const char *name, const char *value) {
+  (void)to;
+  say(name, "%s", value);
+}
+
+static void examine_backends(void) {
+  for (size_t i = 0; ffb_backend_at(i); i++) {
+    const struct ffb_backend *backend = ffb_backend_at(i);
+    struct ffb_device_request request = {.threads = assembly_processors()};
+    struct ffb_device *device;
+    char message[512] = "";
+    printf("\nbackend %s: %s\n", backend->name, backend->description);
+    if (!backend->open(&device, &request, message, sizeof message)) {
+      say("not usable", "%s", message);
+      continue;
+    }
+    backend->describe(device, print_fact, NULL);
+    backend->close(device);
+  }
+}
+
+static void count_trainer(void *to, const char *path, const struct ffb_trainer *trainer, const char *problem) {
+  struct findings *findings = to;
+  (void)path;
+  if (trainer) {
+    say(trainer->name, "usable, result version %u", (unsigned)trainer->result_version);
+    findings->trainers = true;
+  } else {
+    say("not usable", "%s", problem);
+  }
+}
+
+static void examine_trainers(struct findings *findings) {
+  struct ffb_error error;
+  puts("\ntrainers");
+  if (!plugin_each(count_trainer, findings, &error))
+    say("none", "%s", error.message);
+}
+
+static void examine_data(const struct run_config *config, struct findings *findings) {
+  puts("\ndata");
+  for (size_t i = 0; ffb_dataset_at(i); i++) {
+    const struct ffb_dataset_kind *kind = ffb_dataset_at(i);
+    struct ffb_error error;
+    struct run_config request = {.dataset = kind->name, .data = config->data};
+    if (kind->synthetic) {
+      say(kind->name, "generated, always there");
+      continue;
+    }
+    const struct ffb_dataset_pair *pair = data_get(&request, &error);
+    if (pair)
+      say(kind->name, "%s, in %s", pair->official ? "the official data" : "not the official data", pair->train.source);
+    else
+      say(kind->name, "%s", error.message);
+    findings->official_data = findings->official_data || (pair && pair->official);
+  }
+  data_forget();
+}
+
+static void examine_meters(struct findings *findings) {
+  struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  puts("\nenergy meters");
+  for (const struct meter *const *meter = meter_list(); *meter; meter++) {
+    struct meter_report report;
+    meter_examine(*meter, &system, &report);
+    if (report.state != METER_WORKS) {
+      say((*meter)->name, "%s: %s", report.state == METER_ABSENT ? "not here" : "cannot be read",
+          report.problem.reason);
+      remedy(report.problem.remedy);
+      continue;
+    }
+    say((*meter)->name, "works: %s, %s; one reading takes %.0f us", report.properties.source, report.properties.rail,
+        1e6 * report.read_seconds);
+    if (!findings->energy)
+      snprintf(findings->energy_source, sizeof findings->energy_source, "%s", report.properties.source);
+    findings->energy = true;
+  }
+}
+
+static void examine_memory_meter(void) {
+  struct meter_memory_reset reset;
+  struct meter_memory memory;
+  meter_memory_reset(NULL, &reset);
+  meter_memory_read(NULL, &memory);
+  puts("\nmemory meter");
+  if (memory.resident_peak.known)
+    say("resident peak", "measured%s%s", reset.peak_reset ? ", for each run by itself" : " since the program started: ",
+        reset.peak_reset ? "" : reset.reason);
+  else
+    say("resident peak", "not measured: %s", memory.resident_peak.reason);
+}
+
+static void examine_disk(struct findings *findings) {
+  struct ffb_error error;
+  struct statvfs disk;
+  puts("\ndisk");
+  const char *probe = access("results", F_OK) ? "ffbench.probe" : "results/ffbench.probe";
+  findings->writable = file_probe(probe, "go to a folder that can be written to", &error);
+  if (findings->writable)
+    say("results", "can be written");
+  else
+    say("results", "%s", error.message);
+  if (statvfs(".", &disk))
+    return;
+  double bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+  say("free", "%.1f GB%s", bytes / 1e9, bytes < enough_disk_bytes ? ": little; checkpoints may not fit" : "");
+}
+
+static void conclude(const struct findings *findings) {
+  puts("\nsummary");
+  say("accuracy", "%s",
+      !findings->trainers       ? "cannot be measured: no trainer is usable, run make"
+      : findings->official_data ? "can be measured on official data"
+                                : "only on synthetic data, or on the files named above");
+  say("time", "%s", findings->idle ? "can be measured" : "can be measured once the machine is idle");
+  say("memory", "can be measured");
+  if (findings->energy)
+    say("energy", "can be measured by %s", findings->energy_source);
+  else
+    say("energy", "cannot be measured: each meter above says what is missing");
+  say("records", "%s", findings->writable ? "can be written" : "cannot be written here");
+}
+
+static void examine(const struct run_config *config) {
+  struct findings findings = {0};
+  examine_machine(&findings);
+  examine_backends();
+  examine_trainers(&findings);
+  examine_data(config, &findings);
+  examine_meters(&findings);
+  examine_memory_meter();
+  examine_disk(&findings);
+  conclude(&findings);
+}
+
+#define DOCTOR_FIELD(name) offsetof(struct run_config, name)
+
+int doctor_command(int argc, char **argv) {
+  static const struct ffb_option options[] = {
+      {.name = "data",
+       .type = FFB_OPTION_STRING,
+       .offset = DOCTOR_FIELD(data),
+       .help = "folder with the data files; else the environment's FFBENCH_DATA, else ./data"},
+      {.name = NULL}};
+  struct run_config config = {0};
+  const struct command_table tables[] = {{"Where to look", options, &config}, {0}};
+  const struct command command = {.verb = "doctor",
+                                  .summary = "Say what this machine can and cannot measure, and what to do about it.",
+                                  .tables = tables};
+  struct ffb_error error;
+  const char *operand;
+  int status = 0;
+  switch (command_line_read(&command, argc, argv, &operand, &error)) {
+  case COMMAND_READ:
+    examine(&config);
+    break;
+  case COMMAND_HELP:
+    command_line_help(stdout, &command);
+    break;
+  default:
+    status = command_line_fail(&error);
+  }
+  ffb_options_clear(options, &config);
+  return status;
+}

@@ -1,0 +1,517 @@
+#include "harness/experiment.h"
+
+#include "base/memory.h"
+#include "datasets/dataset.h"
+#include "harness/command_line.h"
+#include "harness/data.h"
+#include "harness/file.h"
+#include "harness/interrupt.h"
+#include "harness/lua_host.h"
+#include "harness/provenance.h"
+#include "harness/record.h"
+#include "harness/registry.h"
+#include "harness/run.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { REASON_BYTES = 512, KEY_BYTES = 64 };
+
+static const char library_file[] = "lib/experiment.lua";
+static const char results_remedy[] = "name another folder with --results DIR";
+
+/* ---- the command line ----------------------------------------------------------------------------------------- */
+
+struct places {
+  const char *profile, *data, *results, *backend;
+  int64_t threads;
+  bool dry_run, quiet;
+};
+
+#define PLACE(name) offsetof(struct places, name)
+
+static const struct ffb_option place_options[] = {
+    {.name = "profile",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(profile),
+     .help = "Size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick."},
+    {.name = "data",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(data),
+     .help = "Folder with the data files; else the environment's FFBENCH_DATA, else ./data."},
+    {.name = "results",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(results),
+     .initial = "results",
+     .help = "Folder for tables, and for records in records/."},
+    {.name = "backend",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(backend),
+     .help = "What computes (\"ffbench list backends\"); else the best there is."},
+    {.name = "threads",
+     .type = FFB_OPTION_INTEGER,
+     .offset = PLACE(threads),
+     .initial = "0",
+     .minimum = 0,
+     .maximum = 1024,
+     .help = "Processor threads; 0: as many as this machine offers."},
+    {.name = NULL},
+};
+
+static const struct ffb_option training_options[] = {
+    {.name = "dry_run",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = PLACE(dry_run),
+     .initial = "false",
+     .help = "Show what would be trained, and stop."},
+    {.name = "quiet",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = PLACE(quiet),
+     .initial = "false",
+     .help = "Show no progress."},
+    {.name = NULL},
+};
+
+/* One run of the plan. */
+struct cell {
+  const json_t *plan; /* {id, title, selected, config...}, held by the experiment's plan */
+  struct run_config config;
+  char path[PATH_MAX]; /* of its record */
+  char failure[REASON_BYTES];
+  bool selected, finished;
+};
+
+struct experiment {
+  const char *file;
+  struct places places;
+  json_t *only, *set; /* [{key, value}], [{name, text}] */
+  char library[PATH_MAX];
+  json_t *registry, *plan;
+  struct cell *cells;
+  size_t count;
+};
+
+static const char *profile_of(const struct experiment *experiment) {
+  const char *environment = getenv("FFBENCH_PROFILE");
+  if (experiment->places.profile)
+    return experiment->places.profile;
+  return environment && *environment ? environment : "quick";
+}
+
+/* "key=value" into an object of two texts. */
+static bool add_pair(json_t *list, const char *option, const char *text, size_t length, const char *first,
+                     const char *second, struct ffb_error *error) {
+  const char *equals = memchr(text, '=', length);
+  char key[KEY_BYTES];
+  if (!equals || equals == text || (size_t)(equals - text) >= sizeof key)
+    return ffb_fail_usage(error, "--%s %.*s: write %s=VALUE", option, (int)length, text,
+                          strcmp(option, "only") == 0 ? "KEY" : "NAME");
+  snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
+  for (char *c = key; *c; c++)
+    if (*c == '-')
+      *c = '_';
+  json_t *value = json_stringn(equals + 1, length - (size_t)(equals + 1 - text));
+  json_t *pair = value ? json_pack("{s:s, s:o}", first, key, second, value) : NULL;
+  return (pair && !json_array_append_new(list, pair)) ||
+         ffb_fail_usage(error, "--%s %.*s: this is not UTF-8 text", option, (int)length, text);
+}
+
+static bool add_only(void *to, const char *text, struct ffb_error *error) {
+  const struct experiment *experiment = to;
+  for (size_t length; *text; text += length + (text[length] == ',')) {
+    length = strcspn(text, ",");
+    if (!add_pair(experiment->only, "only", text, length, "key", "value", error))
+      return false;
+  }
+  return true;
+}
+
+static bool add_set(void *to, const char *text, struct ffb_error *error) {
+  const struct experiment *experiment = to;
+  return add_pair(experiment->set, "set", text, strlen(text), "name", "text", error);
+}
+
+/* ---- Lua ------------------------------------------------------------------------------------------------------ */
+
+static bool is_library(const char *folder, const char *below, char library[PATH_MAX]) {
+  char path[PATH_MAX];
+  return snprintf(library, PATH_MAX, "%s%s", folder, below) < PATH_MAX &&
+         snprintf(path, sizeof path, "%s/%s", library, library_file) < PATH_MAX && access(path, R_OK) == 0;
+}
+
+/* The experiment's own folder where it has lib/, else experiments/ near the program. */
+static bool find_library(const char *file, char library[PATH_MAX], struct ffb_error *error) {
+  static const char *const near_program[] = {"/../experiments", "/experiments", "/../../experiments",
+                                             "/../share/ffbench/experiments"};
+  char program[PATH_MAX], folder[PATH_MAX];
+  file_folder(file, folder);
+  if (is_library(folder, "", library))
+    return true;
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  program[length > 0 ? length : 0] = '\0';
+  file_folder(program, folder);
+  for (size_t i = 0; i < sizeof near_program / sizeof *near_program; i++)
+    if (is_library(folder, near_program[i], library))
+      return true;
+  return ffb_fail(error, "%s: there is no %s beside it or in experiments/ near the program: put the experiment there",
+                  file, library_file);
+}
+
+/* json_cells: null, or what was found for each cell; `filtered`: whether --only applies. */
+static json_t *ask_lua(const struct experiment *experiment, const char *mode, json_t *json_cells, bool filtered,
+                       struct ffb_error *error) {
+  char version[512];
+  provenance_version(version, sizeof version);
+  json_t *input = json_pack("{s:s, s:s, s:s, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile", profile_of(experiment),
+                            "version", version, "registry", experiment->registry, "set", experiment->set, "only",
+                            filtered ? experiment->only : NULL, "cells", json_cells);
+  if (!input) {
+    ffb_fail_usage(error, "%s: the profile's name is not UTF-8 text", experiment->file);
+    return NULL;
+  }
+  json_t *result = lua_host_run(experiment->file, experiment->library, input, &lua_host_limits_default, error);
+  json_decref(input);
+  return result;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------------- */
+
+static const char *cell_text(const struct cell *cell, const char *key) {
+  const char *text = json_string_value(json_object_get(cell->plan, key));
+  return text ? text : "";
+}
+
+static const char *planned_dataset(const struct cell *cell) {
+  return json_string_value(json_object_get(json_object_get(cell->plan, "config"), "dataset"));
+}
+
+static bool is_substituted(const struct cell *cell) {
+  const char *planned = planned_dataset(cell);
+  return planned && strcmp(planned, cell->config.dataset) != 0;
+}
+
+/* The datasets' own message for files that are not there, as opposed to files that are damaged. */
+static bool says_missing(const struct ffb_error *error, const char *dataset) {
+  size_t length = strlen(dataset);
+  return strncmp(error->message, dataset, length) == 0 && strncmp(error->message + length, ": no ", 5) == 0;
+}
+
+/* Take the synthetic dataset of the same shape where the planned one is not there. */
+static bool settle_dataset(struct cell *cell, const struct places *places, struct ffb_error *error) {
+  const struct ffb_dataset_kind *kind = ffb_dataset_find(cell->config.dataset);
+  if (data_get(&cell->config, error))
+    return true;
+  if (!kind || !kind->fallback || places->data || !says_missing(error, kind->name))
+    return false;
+  json_t *object = json_pack("{s:s}", "dataset", kind->fallback);
+  bool ok = run_config_read(&cell->config, object, error);
+  json_decref(object);
+  return ok;
+}
+
+static struct run_control control_of(const struct experiment *experiment) {
+  return (struct run_control){.results = experiment->places.results,
+                              .quiet = experiment->places.quiet,
+                              .profile = profile_of(experiment),
+                              .experiment = experiment->file};
+}
+
+static bool read_cell(struct cell *cell, const struct experiment *experiment, struct ffb_error *error) {
+  const struct places *places = &experiment->places;
+  struct run_control control = control_of(experiment);
+  json_t *config = json_deep_copy(json_object_get(cell->plan, "config"));
+  cell->selected = json_is_true(json_object_get(cell->plan, "selected"));
+  if (places->data)
+    json_object_set_new(config, "data", json_string(places->data));
+  if (places->backend)
+    json_object_set_new(config, "backend", json_string(places->backend));
+  json_object_set_new(config, "threads", json_integer(places->threads));
+  bool ok = run_config_begin(&cell->config, error) && run_config_read(&cell->config, config, error) &&
+            settle_dataset(cell, places, error) &&
+            run_record_path(&cell->config, &control, cell->path, sizeof cell->path, error);
+  json_decref(config);
+  cell->finished = ok && record_is_finished(cell->path);
+  return ok || ffb_fail_prefix(error, "%s: %s: ", experiment->file, cell_text(cell, "id"));
+}
+
+static bool make_plan(struct experiment *experiment, struct ffb_error *error) {
+  if (!find_library(experiment->file, experiment->library, error) || !(experiment->registry = registry_json(error)) ||
+      !(experiment->plan = ask_lua(experiment, "plan", NULL, true, error)))
+    return false;
+  const json_t *cells = json_object_get(experiment->plan, "cells");
+  size_t count = json_array_size(cells);
+  if (!(experiment->cells = ffb_allocate(count, sizeof *experiment->cells, error)))
+    return false;
+  for (size_t i = 0; i < count; i++) {
+    experiment->cells[i].plan = json_array_get(cells, i);
+    experiment->count = i + 1;
+    if (!read_cell(&experiment->cells[i], experiment, error))
+      return false;
+  }
+  return true;
+}
+
+static void print_substitutions(const struct experiment *experiment) {
+  const char *said = "";
+  for (size_t i = 0; i < experiment->count; i++) {
+    const struct cell *cell = &experiment->cells[i];
+    if (!is_substituted(cell) || strcmp(said, planned_dataset(cell)) == 0)
+      continue;
+    said = planned_dataset(cell);
+    printf("SYNTHETIC DATA: %s stands in for %s, which was not found: \"make data\" fetches it, --data DIR names its "
+           "folder.\n",
+           cell->config.dataset, said);
+  }
+}
+
+static void print_plan(const struct experiment *experiment) {
+  size_t selected = 0, finished = 0, number = 0;
+  for (size_t i = 0; i < experiment->count; i++) {
+    selected += experiment->cells[i].selected;
+    finished += experiment->cells[i].selected && experiment->cells[i].finished;
+  }
+  print_substitutions(experiment);
+  printf("%s, profile %s: %zu run%s, %zu done, %zu to train\n", experiment->file, profile_of(experiment), selected,
+         selected == 1 ? "" : "s", finished, selected - finished);
+  for (size_t i = 0; i < experiment->count; i++) {
+    const struct cell *cell = &experiment->cells[i];
+    if (!cell->selected)
+      continue;
+    printf("%4zu  %-5s  %-32s  %s, %lld epochs of batch %lld%s\n", ++number, cell->finished ? "done" : "train",
+           cell_text(cell, "id"), cell->config.dataset, (long long)cell->config.epochs, (long long)cell->config.batch,
+           cell->config.train_limit > 0 ? ", limited" : "");
+  }
+  fflush(stdout);
+}
+
+/* ---- training ------------------------------------------------------------------------------------------------- */
+
+/* results/checkpoints/<name of the record>; one run of the plan stops and goes on there. */
+static bool checkpoint_folder(const struct experiment *experiment, const struct cell *cell, char folder[PATH_MAX],
+                              struct ffb_error *error) {
+  const char *slash = strrchr(cell->path, '/'), *name = slash ? slash + 1 : cell->path;
+  int length = (int)strlen(name) - (int)strlen(".json");
+  return snprintf(folder, PATH_MAX, "%s/checkpoints/%.*s", experiment->places.results, length > 0 ? length : 0, name) <
+             PATH_MAX ||
+         ffb_fail_usage(error, "the name of the results folder is too long: %s", results_remedy);
+}
+
+static bool train_cell(const struct experiment *experiment, struct cell *cell, int number, int of,
+                       struct ffb_error *error) {
+  char folder[PATH_MAX];
+  json_t *record = NULL;
+  struct run_control control = control_of(experiment);
+  if (!checkpoint_folder(experiment, cell, folder, error))
+    return false;
+  control.checkpoint = folder;
+  control.resume = true;
+  control.cell = number;
+  control.cells = of;
+  bool ok = run_execute(&cell->config, &control, &record, error);
+  json_decref(record);
+  cell->finished = ok;
+  if (ok)
+    rmdir(folder); /* stays where something is in it */
+  return ok;
+}
+
+/* A run that fails does not stop the others. Returns the exit status. */
+static int train_cells(struct experiment *experiment) {
+  int number = 0, of = 0, status = 0;
+  for (size_t i = 0; i < experiment->count; i++)
+    of += experiment->cells[i].selected;
+  for (size_t i = 0; i < experiment->count; i++) {
+    struct cell *cell = &experiment->cells[i];
+    struct ffb_error error = {0};
+    number += cell->selected;
+    if (!cell->selected || cell->finished || train_cell(experiment, cell, number, of, &error))
+      continue;
+    status = command_line_fail(&error);
+    if (error.kind == FFB_ERROR_INTERRUPTED) {
+      fprintf(stderr, "ffbench: the same command goes on from here\n");
+      return status;
+    }
+    snprintf(cell->failure, sizeof cell->failure, "failed: %.400s", error.message);
+  }
+  return status;
+}
+
+/* ---- reading records ------------------------------------------------------------------------------------------ */
+
+static json_t *read_record(const struct cell *cell, char reason[REASON_BYTES]) {
+  json_error_t problem;
+  if (cell->failure[0]) {
+    snprintf(reason, REASON_BYTES, "%s", cell->failure);
+    return NULL;
+  }
+  json_t *record = access(cell->path, F_OK) == 0 ? json_load_file(cell->path, 0, &problem) : NULL;
+  if (record && record_is_finished(cell->path))
+    return record;
+  if (record)
+    snprintf(reason, REASON_BYTES, "stopped before its end");
+  else if (access(cell->path, F_OK) == 0)
+    snprintf(reason, REASON_BYTES, "its record is damaged (line %d): delete %.300s and run again", problem.line,
+             cell->path);
+  else
+    snprintf(reason, REASON_BYTES, "not run");
+  json_decref(record);
+  return NULL;
+}
+
+static json_t *found_cells(const struct experiment *experiment) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < experiment->count; i++) {
+    const struct cell *cell = &experiment->cells[i];
+    const char *slash = strrchr(cell->path, '/');
+    char reason[REASON_BYTES] = "";
+    json_t *record = read_record(cell, reason);
+    json_array_append_new(list, json_pack("{s:o*, s:s, s:s, s:s}", "record", record, "reason", reason, "file",
+                                          slash ? slash + 1 : cell->path, "dataset", cell->config.dataset));
+  }
+  return list;
+}
+
+static bool write_files(const struct experiment *experiment, const json_t *files, struct ffb_error *error) {
+  size_t index;
+  json_t *file;
+  json_array_foreach((json_t *)files, index, file) {
+    const char *name = json_string_value(json_object_get(file, "name"));
+    const char *text = json_string_value(json_object_get(file, "text"));
+    char path[PATH_MAX];
+    if (!name || !text || strchr(name, '/') || name[0] == '.')
+      return ffb_fail(error, "%s: the report names a file \"%s\": it must be a plain name", experiment->file,
+                      name ? name : "");
+    if (snprintf(path, sizeof path, "%s/%s", experiment->places.results, name) >= PATH_MAX)
+      return ffb_fail_usage(error, "the name of the results folder is too long: %s", results_remedy);
+    if (!file_replace(path, text, strlen(text), results_remedy, error))
+      return false;
+    printf("%s%s", index ? ", " : "\nwritten: ", path);
+  }
+  if (json_array_size(files) > 0)
+    printf("\n");
+  return true;
+}
+
+static bool report(const struct experiment *experiment, bool filtered, struct ffb_error *error) {
+  json_t *result = ask_lua(experiment, "report", found_cells(experiment), filtered, error);
+  if (!result)
+    return false;
+  const char *text = json_string_value(json_object_get(result, "terminal"));
+  printf("\n%s", text ? text : "");
+  bool ok = write_files(experiment, json_object_get(result, "files"), error);
+  json_decref(result);
+  return ok;
+}
+
+/* ---- the verbs ------------------------------------------------------------------------------------------------ */
+
+static int run_verb(struct experiment *experiment) {
+  struct ffb_error error = {0};
+  if (!make_plan(experiment, &error))
+    return command_line_fail(&error);
+  print_plan(experiment);
+  if (experiment->places.dry_run)
+    return 0;
+  interrupt_watch();
+  int status = train_cells(experiment);
+  /* The table shows every row of the experiment, whatever --only picked for training. */
+  if (status != 130 && !report(experiment, false, &error))
+    return command_line_fail(&error);
+  return status;
+}
+
+static int report_verb(struct experiment *experiment) {
+  struct ffb_error error = {0};
+  if (make_plan(experiment, &error) && report(experiment, true, &error))
+    return 0;
+  return command_line_fail(&error);
+}
+
+static int check_verb(struct experiment *experiment) {
+  struct ffb_error error = {0};
+  json_t *result =
+      make_plan(experiment, &error) ? ask_lua(experiment, "check", found_cells(experiment), true, &error) : NULL;
+  if (!result)
+    return command_line_fail(&error);
+  const char *text = json_string_value(json_object_get(result, "terminal"));
+  json_int_t failed = json_integer_value(json_object_get(result, "failed"));
+  printf("%s\n%s\n", text ? text : "", failed == 0 ? "No gate failed." : "A gate failed.");
+  json_decref(result);
+  return failed == 0 ? 0 : 1;
+}
+
+struct verb {
+  const char *name, *summary;
+  int (*execute)(struct experiment *experiment);
+  bool trains;
+};
+
+static const struct verb verbs[] = {
+    {"run", "Train what an experiment lists and has no record of, then write its tables.", run_verb, true},
+    {"report", "Write an experiment's tables from the records at hand; what is missing is shown as a gap.", report_verb,
+     false},
+    {"check", "Hold the records against the paper and the profile's gates; exit status 1 on a failed gate.", check_verb,
+     false},
+};
+
+static const struct verb *find_verb(const char *name) {
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+    if (strcmp(verbs[i].name, name) == 0)
+      return &verbs[i];
+  return &verbs[0];
+}
+
+static bool begin(struct experiment *experiment, struct ffb_error *error) {
+  experiment->only = json_array();
+  experiment->set = json_array();
+  if (!experiment->only || !experiment->set)
+    return ffb_fail(error, "out of memory: close other programs");
+  return ffb_options_default(place_options, &experiment->places, error) &&
+         ffb_options_default(training_options, &experiment->places, error);
+}
+
+static void end(struct experiment *experiment) {
+  for (size_t i = 0; i < experiment->count; i++)
+    run_config_end(&experiment->cells[i].config);
+  ffb_free(experiment->cells);
+  json_decref(experiment->plan);
+  json_decref(experiment->registry);
+  json_decref(experiment->only);
+  json_decref(experiment->set);
+  ffb_options_clear(place_options, &experiment->places);
+}
+
+int experiment_command(int argc, char **argv) {
+  struct experiment experiment = {0};
+  const struct verb *verb = find_verb(argv[0]);
+  struct ffb_error error = {0};
+  const struct command_table tables[] = {{"Where and how", place_options, &experiment.places},
+                                         {"Training", verb->trains ? training_options : NULL, &experiment.places},
+                                         {0}};
+  const struct command_repeated repeated[] = {
+      {"only", "KEY=VALUE,...", "Only runs of this algorithm, model, dataset or seed.", add_only, &experiment},
+      {"set", "NAME=VALUE", "Another value for every run that has the option: epochs, seeds=1,2, model.NAME.", add_set,
+       &experiment},
+      {0}};
+  const struct command command = {.verb = verb->name,
+                                  .summary = verb->summary,
+                                  .operand = "EXPERIMENT.lua",
+                                  .operand_required = true,
+                                  .tables = tables,
+                                  .repeated = repeated};
+  int status = 0;
+  enum command_outcome outcome =
+      begin(&experiment, &error) ? command_line_read(&command, argc, argv, &experiment.file, &error) : COMMAND_WRONG;
+  if (outcome == COMMAND_READ)
+    status = verb->execute(&experiment);
+  else if (outcome == COMMAND_HELP)
+    command_line_help(stdout, &command);
+  else
+    status = command_line_fail(&error);
+  end(&experiment);
+  return status;
+}
