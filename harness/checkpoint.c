@@ -50,8 +50,10 @@ static bool add_header(struct writer *writer, const json_t *identity, const stru
                              "tensors", list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes,
                              "steps", (json_int_t)ledger->steps);
   char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
-  bool ok = text || ffb_fail(error, "out of memory for the checkpoint's header: close other programs");
-  if (ok) {
+  bool ok = false;
+  if (!text) {
+    ffb_fail(error, "out of memory for the checkpoint's header: close other programs");
+  } else {
     uint8_t length[LENGTH_BYTES];
     for (size_t i = 0; i < sizeof length; i++)
       length[i] = (uint8_t)((uint64_t)strlen(text) >> 8 * i);

@@ -102,6 +102,11 @@ const struct ffb_option run_options[] = {
      .offset = RUN_FIELD(standardise),
      .initial = "false",
      .help = "bring inputs to mean 0 and deviation 1 per channel over the training records; else they lie in 0..1"},
+    {.name = "skip_test",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = RUN_FIELD(skip_test),
+     .initial = "false",
+     .help = "do not read the test set at the end: while options are being chosen"},
     {.name = NULL},
 };
 

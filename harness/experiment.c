@@ -343,7 +343,7 @@ static int train_cells(struct experiment *experiment) {
 /* ---- reading records ------------------------------------------------------------------------------------------ */
 
 static json_t *read_record(const struct cell *cell, char reason[REASON_BYTES]) {
-  json_error_t problem;
+  json_error_t problem = {.line = 0};
   if (cell->failure[0]) {
     snprintf(reason, REASON_BYTES, "%s", cell->failure);
     return NULL;

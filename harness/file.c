@@ -56,8 +56,7 @@ bool file_begin(struct file *file, const char *path, const char *remedy, struct 
   file_folder(path, folder);
   if (!file_make_folder(folder, remedy, error))
     return false;
-  memcpy(file->temporary, file->path, sizeof file->path);
-  strcat(file->temporary, ".tmp");
+  snprintf(file->temporary, sizeof file->temporary, "%s.tmp", path);
   file->stream = fopen(file->temporary, "wbe");
   return file->stream || fail(file, errno, error);
 }

@@ -1,9 +1,7 @@
 #include "harness/ledger.h"
 
 #include "base/memory.h"
-#include "harness/meters/clock.h"
 
-#include <math.h>
 #include <string.h>
 
 bool ledger_begin(struct ledger *ledger, struct ffb_error *error) {
@@ -39,8 +37,8 @@ bool ledger_step(struct ledger *ledger, double seconds, struct ffb_error *error)
   return true;
 }
 
-bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_error *error) {
-  *median = (double)NAN;
+bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, struct ffb_error *error) {
+  *times = (struct meter_times){0};
   if (ledger->steps <= LEDGER_WARM_UP)
     return true;
   size_t count = ledger->steps - LEDGER_WARM_UP;
@@ -48,12 +46,9 @@ bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_
   if (!durations)
     return false;
   for (size_t i = 0; i < count; i++)
-    durations[i] = ledger->step_seconds[LEDGER_WARM_UP + i];
-  struct meter_times times;
-  bool ok = meter_times_summary(durations, count, &times, error);
+    durations[i] = (double)ledger->step_seconds[LEDGER_WARM_UP + i];
+  bool ok = meter_times_summary(durations, count, times, error);
   ffb_free(durations);
-  if (ok)
-    *median = times.median;
   return ok;
 }
 

@@ -4,6 +4,7 @@
 #define FFBENCH_HARNESS_LEDGER_H
 
 #include "base/error.h"
+#include "harness/meters/clock.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -29,8 +30,8 @@ bool ledger_begin(struct ledger *ledger, struct ffb_error *error);
 void ledger_end(struct ledger *ledger);
 
 bool ledger_step(struct ledger *ledger, double seconds, struct ffb_error *error);
-/* Median of the step times but the first LEDGER_WARM_UP; NaN where no more than those were taken. */
-bool ledger_step_median(const struct ledger *ledger, double *median, struct ffb_error *error);
+/* Of the step times but the first LEDGER_WARM_UP; count is 0 where no more than those were taken. */
+bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, struct ffb_error *error);
 
 /* Everything but the step times. */
 json_t *ledger_json(const struct ledger *ledger);

@@ -59,17 +59,26 @@ static bool list_meters(struct ffb_error *error) {
   return true;
 }
 
-/* The first comment line of a script says what it is. */
+/* A script that makes an experiment is one; others hold data that experiments share. Its first comment line, up to the
+ * end of the first sentence, says what it is. */
 static void print_experiment(const char *folder, const char *name) {
-  char path[PATH_MAX + NAME_MAX + 2], line[LINE_BYTES] = "";
+  char path[PATH_MAX + NAME_MAX + 2], line[LINE_BYTES], summary[LINE_BYTES] = "";
+  bool experiment = false;
   snprintf(path, sizeof path, "%s/%s", folder, name);
   FILE *file = fopen(path, "re");
-  if (file && !fgets(line, sizeof line, file))
-    line[0] = '\0';
+  while (file && !experiment && fgets(line, sizeof line, file)) {
+    line[strcspn(line, "\n")] = '\0';
+    if (!summary[0])
+      snprintf(summary, sizeof summary, "%s", line + strspn(line, "- "));
+    experiment = strstr(line, "return experiment") == line;
+  }
   if (file)
     fclose(file);
-  line[strcspn(line, "\n")] = '\0';
-  print_entry(name, line + strspn(line, "- "));
+  char *end = strstr(summary, ". ");
+  if (end)
+    *end = '\0';
+  if (experiment)
+    print_entry(name, summary);
 }
 
 static int is_script(const struct dirent *entry) {

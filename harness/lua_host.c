@@ -89,8 +89,11 @@ static void check_deadline(lua_State *L, lua_Debug *activation) {
   struct child *child = child_of(L);
   if (monotonic_seconds() < child->deadline)
     return;
+  char message[128];
+  snprintf(message, sizeof message, "ran longer than %g s and was stopped: look for a loop that does not end",
+           child->limits.seconds);
   luaL_where(L, 0);
-  lua_pushfstring(L, "ran longer than %f s and was stopped: look for a loop that does not end", child->limits.seconds);
+  lua_pushstring(L, message);
   lua_concat(L, 2);
   lua_error(L);
 }
@@ -138,6 +141,12 @@ static void push_json(lua_State *L, const json_t *value) {
   }
 }
 
+static _Noreturn void bad_result(lua_State *L, const char *what) {
+  lua_pushfstring(L, "%s: the result has %s", child_of(L)->file, what);
+  lua_error(L);
+  abort(); /* lua_error does not return */
+}
+
 static json_t *number_to_json(lua_State *L, int at) {
   if (lua_isinteger(L, at))
     return json_integer(lua_tointeger(L, at));
@@ -163,7 +172,7 @@ static json_t *array_to_json(lua_State *L, int at, lua_Unsigned length, int dept
 
 static json_t *table_to_json(lua_State *L, int at, int depth) {
   if (depth >= JSON_DEPTH_MAX)
-    luaL_error(L, "the result has tables nested deeper than %d levels, or one that contains itself", JSON_DEPTH_MAX);
+    bad_result(L, "tables nested deeper than 64 levels, or one that contains itself");
   luaL_checkstack(L, 4, "result nested too deeply");
   lua_Unsigned length = lua_rawlen(L, at);
   if (length > 0)
@@ -172,10 +181,9 @@ static json_t *table_to_json(lua_State *L, int at, int depth) {
   lua_pushnil(L);
   while (lua_next(L, at)) {
     if (lua_type(L, -2) != LUA_TSTRING)
-      luaL_error(L, "the result has a table with a key that is a %s; only texts and 1, 2, 3... can be keys",
-                 luaL_typename(L, -2));
+      bad_result(L, "a table with a key that is neither a text nor one of 1, 2, 3...");
     if (json_object_set_new(object, lua_tostring(L, -2), value_to_json(L, lua_gettop(L), depth + 1)) != 0)
-      luaL_error(L, "the result has a key that is not UTF-8");
+      bad_result(L, "a key that is not UTF-8");
     lua_pop(L, 1);
   }
   return object;
@@ -190,7 +198,7 @@ static json_t *value_to_json(lua_State *L, int at, int depth) {
     const char *text = lua_tolstring(L, at, &size);
     json_t *string = json_stringn(text, size);
     if (!string)
-      luaL_error(L, "the result has a text that is not UTF-8");
+      bad_result(L, "a text that is not UTF-8");
     return string;
   }
   case LUA_TNUMBER:
@@ -198,8 +206,8 @@ static json_t *value_to_json(lua_State *L, int at, int depth) {
   case LUA_TBOOLEAN:
     return json_boolean(lua_toboolean(L, at));
   default:
-    luaL_error(L, "the result has a %s, which is no data", luaL_typename(L, at));
-    return NULL;
+    lua_pushfstring(L, "a %s, which is no data", luaL_typename(L, at));
+    bad_result(L, lua_tostring(L, -1));
   }
 }
 
@@ -427,8 +435,10 @@ static void push_host(lua_State *L, const struct child *child) {
       {NULL, NULL},
   };
   luaL_newlib(L, functions);
-  push_json(L, child->input);
-  lua_setfield(L, -2, "input");
+  if (child->input) {
+    push_json(L, child->input);
+    lua_setfield(L, -2, "input");
+  }
   lua_pushstring(L, child->file);
   lua_setfield(L, -2, "file");
 }
@@ -480,13 +490,13 @@ static json_t *error_reply(lua_State *L, const struct child *child, int status) 
 
 /* Lua's own limit stands in limited_allocate; this one covers what C libraries take on its behalf. */
 static void limit_process(const struct lua_host_limits *limits) {
+  char line[128];
   unsigned long pages = 0;
   FILE *file = fopen("/proc/self/statm", "re");
-  if (file) {
-    if (fscanf(file, "%lu", &pages) != 1)
-      pages = 0;
+  if (file && fgets(line, sizeof line, file))
+    pages = strtoul(line, NULL, 10);
+  if (file)
     fclose(file);
-  }
   rlim_t seconds = (rlim_t)ceil(limits->seconds + kill_grace_seconds) + 1;
   rlim_t bytes = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + 4 * (rlim_t)limits->memory_bytes + (64 << 20);
   setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds});

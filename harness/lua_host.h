@@ -31,8 +31,8 @@ struct lua_host_limits {
 /* 256 MiB and 10 s. */
 extern const struct lua_host_limits lua_host_limits_default;
 
-/* Null with a one-line error (file, line where there is one, remedy): a usage error where the script refuses what the
- * user wrote, a failure for everything else. The caller owns the result. */
+/* input may be null. Returns null with a one-line error (file, line where there is one, remedy): a usage error where
+ * the script refuses what the user wrote, a failure for everything else. The caller owns the result. */
 json_t *lua_host_run(const char *file, const char *library, const json_t *input, const struct lua_host_limits *limits,
                      struct ffb_error *error);
 

@@ -112,9 +112,9 @@ bool parts_find(struct parts *parts, const struct run_config *config, struct ffb
 }
 
 void parts_release(struct parts *parts) {
-  if (parts->trainer_options)
+  if (parts->trainer && parts->trainer_options)
     ffb_options_clear(parts->trainer->options, parts->trainer_options);
-  if (parts->model_options)
+  if (parts->model && parts->model_options)
     ffb_options_clear(parts->model->options, parts->model_options);
   ffb_free(parts->trainer_options);
   ffb_free(parts->model_options);

@@ -22,12 +22,18 @@ static json_t *number_or_null(double value) {
   return isnan(value) ? json_null() : json_real(value);
 }
 
+/* A record may be published: where somebody keeps the data is nobody's business. */
+static const char *last_folder(const char *source) {
+  const char *slash = strrchr(source, '/');
+  return *source == '/' && slash[1] ? slash + 1 : source;
+}
+
 static json_t *make_dataset(const struct assembly *assembly) {
   const struct ffb_dataset *train = &assembly->data->train;
   const struct ffb_dataset_split *split = &assembly->loader.split;
   return json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:I, s:I}", "name", train->name, "sha256", assembly->data->sha256,
-                   "official", assembly->data->official, "synthetic", train->synthetic, "source", train->source,
-                   "train_records", (json_int_t)split->train_count, "validation_records",
+                   "official", assembly->data->official, "synthetic", train->synthetic, "source",
+                   last_folder(train->source), "train_records", (json_int_t)split->train_count, "validation_records",
                    (json_int_t)split->validation_count, "test_records", (json_int_t)split->test_count);
 }
 
@@ -45,16 +51,25 @@ static json_t *list_epoch_seconds(const json_t *epochs) {
   return list;
 }
 
+/* Null where there were too few steps. */
+static json_t *make_step_times(const struct meter_times *times) {
+  if (times->count == 0)
+    return json_null();
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I}", "mean", times->mean, "minimum", times->minimum, "p10", times->p10,
+                   "p90", times->p90, "maximum", times->maximum, "outliers", (json_int_t)times->outliers);
+}
+
 static json_t *make_time(const struct record_facts *facts, const char *steps_file, struct ffb_error *error) {
-  double median;
-  if (!ledger_step_median(facts->ledger, &median, error))
+  struct meter_times times;
+  if (!ledger_step_times(facts->ledger, &times, error))
     return NULL;
   const char *slash = strrchr(steps_file, '/');
-  return json_pack("{s:f, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
-                   "step_median_seconds", number_or_null(median), "epoch_seconds",
-                   list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds", facts->ledger->evaluation_seconds,
-                   "steps", (json_int_t)facts->ledger->steps, "warm_up_steps", LEDGER_WARM_UP, "resumes",
-                   (json_int_t)facts->ledger->resumes, "steps_file", slash ? slash + 1 : steps_file);
+  return json_pack("{s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
+                   "step_median_seconds", times.count ? json_real(times.median) : json_null(), "step_seconds",
+                   make_step_times(&times), "epoch_seconds", list_epoch_seconds(facts->ledger->epochs),
+                   "evaluation_seconds", facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps,
+                   "warm_up_steps", LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
+                   slash ? slash + 1 : steps_file);
 }
 
 static json_t *memory_value(const struct meter_memory_value *value) {
@@ -62,16 +77,18 @@ static json_t *memory_value(const struct meter_memory_value *value) {
 }
 
 static json_t *make_memory(const struct record_facts *facts) {
-  struct ffb_memory_peak peak;
-  ffb_plan_peak(facts->assembly->plan, &peak);
+  struct ffb_memory_peak peak, prediction;
+  ffb_plan_peak_of(facts->assembly->plan, "train", &peak);
+  ffb_plan_peak_of(facts->assembly->plan, "predict", &prediction);
   json_t *by_tag = json_object();
   for (int tag = 0; tag < FFB_TAG_COUNT; tag++)
     json_object_set_new(by_tag, ffb_tag_name((enum ffb_tag)tag), json_integer((json_int_t)peak.by_tag[tag]));
   const struct meter_memory *memory = &facts->memory;
-  return json_pack("{s:I, s:o, s:I, s:s?, s:I, s:o, s:b, s:s?, s:o}", "peak_bytes", (json_int_t)peak.peak,
-                   "peak_bytes_by_tag", by_tag, "arena_bytes", (json_int_t)peak.arena, "peak_program", peak.program,
-                   "peak_call", (json_int_t)peak.call, "resident_peak_bytes", memory_value(&memory->resident_peak),
-                   "resident_peak_of_this_run", facts->memory_reset.peak_reset, "resident_reason",
+  return json_pack("{s:I, s:o, s:I, s:I, s:s?, s:I, s:o, s:b, s:s?, s:o}", "peak_bytes", (json_int_t)peak.peak,
+                   "peak_bytes_by_tag", by_tag, "prediction_peak_bytes", (json_int_t)prediction.peak, "arena_bytes",
+                   (json_int_t)peak.arena, "peak_program", peak.program, "peak_call", (json_int_t)peak.call,
+                   "resident_peak_bytes", memory_value(&memory->resident_peak), "resident_peak_of_this_run",
+                   facts->memory_reset.peak_reset, "resident_reason",
                    memory->resident_peak.known ? NULL : memory->resident_peak.reason, "cgroup_peak_bytes",
                    memory_value(&memory->cgroup_peak));
 }
@@ -80,6 +97,11 @@ static json_t *make_count(const struct ffb_operation_count *count) {
   return json_pack("{s:I, s:I, s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8", (json_int_t)count->mac_s8,
                    "quantised_elements", (json_int_t)count->quantised_elements, "compared_elements",
                    (json_int_t)count->compared_elements);
+}
+
+/* What the trainers' formulas cover. */
+static json_t *make_macs(const struct ffb_operation_count *count) {
+  return json_pack("{s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8", (json_int_t)count->mac_s8);
 }
 
 static json_t *make_operations(const struct assembly *assembly) {
@@ -95,8 +117,8 @@ static json_t *make_operations(const struct assembly *assembly) {
   const struct ffb_trainer *trainer = assembly->parts.trainer;
   if (trainer->count_operations &&
       trainer->count_operations(&assembly->setup, assembly->setup.batch, &train, &predict)) {
-    json_object_set_new(operations, "train_step", make_count(&train));
-    json_object_set_new(operations, "predict_batch", make_count(&predict));
+    json_object_set_new(operations, "train_step", make_macs(&train));
+    json_object_set_new(operations, "predict_batch", make_macs(&predict));
   }
   return operations;
 }

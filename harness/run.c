@@ -323,7 +323,7 @@ static void prepare_progress(struct run *run) {
   make_title(run, title, sizeof title);
   progress_begin(&run->progress, title, run->control->quiet, run->config->epochs, batches,
                  ledger->epoch * batches + ledger->batch);
-  if (ledger->resumes)
+  if (ledger->resumes && !run->control->quiet)
     progress_note(&run->progress, "resumed in epoch %lld after step %lld", (long long)ledger->epoch + 1,
                   (long long)ledger->batch);
 }
@@ -336,22 +336,25 @@ static bool prepare(struct run *run, struct ffb_error *error) {
     error->kind = FFB_ERROR_INTERRUPTED;
     return false;
   }
-  meter_memory_reset(NULL, &run->memory_reset);
   provenance_start(&run->provenance);
   bool ok = assembly_make(&run->assembly, run->config, error) && prepare_record(run, error) &&
             (run->identity =
                  identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads, error)) &&
             ledger_begin(&run->ledger, error) && prepare_checkpoint(run, error) && prepare_meters(run, error);
-  if (ok)
-    prepare_progress(run);
-  return ok;
+  if (!ok)
+    return false;
+  prepare_progress(run);
+  /* Last, so that the peak is that of training and not of reading the data. */
+  meter_memory_reset(NULL, &run->memory_reset);
+  return true;
 }
 
-/* The test set is read here, once, with the weights of the last epoch. */
+/* The test set is read here and nowhere else, once, with the weights of the last epoch. */
 static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
-  double test;
-  if (!evaluate(run, &run->assembly.data->test, split->test, split->test_count, &test, error) ||
+  double test = (double)NAN;
+  bool read = !run->config->skip_test;
+  if ((read && !evaluate(run, &run->assembly.data->test, split->test, split->test_count, &test, error)) ||
       !make_record(run, run->ledger.diverged ? "diverged" : "done", test, record, error) ||
       !record_write(run->record, *record, &run->ledger, error))
     return false;

@@ -18,6 +18,7 @@ struct run_config {
   int64_t epochs, batch, seed, threads;
   int64_t train_limit, eval_limit;         /* records; 0 = all */
   int64_t synthetic_train, synthetic_test; /* records that a synthetic dataset generates; 0 = its default */
+  bool skip_test;                          /* leave the test set alone */
   bool standardise;                        /* inputs to mean 0 and deviation 1; else 0..1 */
   json_t *set; /* object {"ff_int8 or model option": "text"}: --set name=value; model options as model.name */
 };

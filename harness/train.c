@@ -110,21 +110,33 @@ static void print_status(const json_t *record) {
   printf("%s%s; the epochs after it were not run\n", where ? ", in " : "", where ? where : "");
 }
 
+static void print_data(const json_t *record) {
+  const json_t *dataset = json_object_get(record, "dataset");
+  const char *kind = json_is_true(json_object_get(dataset, "synthetic"))  ? "generated, not real data"
+                     : json_is_true(json_object_get(dataset, "official")) ? "the official data"
+                                                                          : "not the official data";
+  printf("data         %s: %s\n", text(record, "dataset", "name"), kind);
+}
+
 static void print_energy(const json_t *record) {
   const json_t *joules = json_object_get(json_object_get(record, "energy"), "joules");
   if (json_is_number(joules))
     printf("energy       %.4g J of training (%s, %s)\n", json_number_value(joules), text(record, "energy", "source"),
            text(record, "energy", "rail"));
   else
-    printf("energy       not measured: %s\n", text(record, "energy", "reason"));
+    puts("energy       not measured: \"ffbench doctor\" says what is missing");
 }
 
 static void print_summary(const json_t *record, const char *path) {
   char duration[64];
   progress_duration(number(record, "time", "train_seconds"), duration, sizeof duration);
   print_status(record);
-  printf("accuracy     test %.2f %%, validation %.2f %%\n", number(record, "accuracy", "test"),
-         number(record, "accuracy", "validation"));
+  print_data(record);
+  if (json_is_number(json_object_get(json_object_get(record, "accuracy"), "test")))
+    printf("accuracy     test %.2f %%, validation %.2f %%\n", number(record, "accuracy", "test"),
+           number(record, "accuracy", "validation"));
+  else
+    printf("accuracy     validation %.2f %%, test set not read\n", number(record, "accuracy", "validation"));
   printf("time         %s of training", duration);
   if (json_is_number(json_object_get(json_object_get(record, "time"), "step_median_seconds")))
     printf(", median step %.4g ms", 1e3 * number(record, "time", "step_median_seconds"));

@@ -10,8 +10,9 @@ struct ffb_precision {
   bool int8; /* every product has INT8 operands */
   enum ffb_rounding
       input_rounding; /* of A in training; weights are rounded to nearest, and so is everything in prediction */
-  enum ffb_rounding gradient_rounding; /* of g_Y and, where it is quantised, g_W */
-  float gradient_range;                /* clip g_Y and g_W at this value; 0: largest absolute value */
+  enum ffb_rounding gradient_rounding;        /* of g_Y */
+  enum ffb_rounding weight_gradient_rounding; /* of g_W, where it is quantised */
+  float gradient_range;                       /* clip g_Y and g_W at this value; 0: largest absolute value */
   bool quantise_weight_gradient;
   bool int8_weights; /* weights are stored in INT8 only, the update rounded stochastically; else an FP32 master copy */
   bool separate_update; /* keep every gradient until the backward pass is done, then update */

@@ -322,7 +322,7 @@ static struct ffb_tensor *weight_gradient(struct ffb_pass *pass, int number, str
 static struct ffb_quantised quantised_weight_gradient(struct ffb_pass *pass, int number, struct ffb_tensor *gw) {
   const struct ffb_precision *precision = &pass->parameters->precision;
   struct ffb_suq_scale range = {.x = gw, .range = FFB_RANGE_ABSMAX};
-  return quantise(pass, range, gw, precision->gradient_rounding, purpose(pass, STREAM_WEIGHT_GRADIENT, number));
+  return quantise(pass, range, gw, precision->weight_gradient_rounding, purpose(pass, STREAM_WEIGHT_GRADIENT, number));
 }
 
 static bool emit_fused_update(struct ffb_pass *pass, int number, struct ffb_tensor *gy, const struct gradient_q *gq) {
@@ -340,7 +340,7 @@ static bool emit_fused_update(struct ffb_pass *pass, int number, struct ffb_tens
   struct ffb_quantised x = quantised_input(pass, number);
   FFB_EMIT(pass, LINEAR_UPDATE_S8, linear_update_s8, .gy = gq->parts[0].q, .x = x.q, .gy_scale = gq->parts[0].scale,
            .x_scale = x.scale, .quantise_gradient = precision->quantise_weight_gradient,
-           .rounding = precision->gradient_rounding, .step = pass->parameters->step.step,
+           .rounding = precision->weight_gradient_rounding, .step = pass->parameters->step.step,
            .purpose = purpose(pass, STREAM_WEIGHT_GRADIENT, number), .seed = pass->parameters->seed,
            .weight_scale = own->weight_scale, .rule = own->rule);
   return true;

@@ -32,7 +32,8 @@ struct ffb_program {
   size_t call_count, call_capacity;
   struct planned **tensors;
   size_t tensor_count, tensor_capacity;
-  size_t extent; /* bytes of the transient region that it needs */
+  size_t extent;               /* bytes of the transient region that it needs */
+  struct ffb_memory_peak peak; /* of the transient tensors alone */
 };
 
 struct ffb_plan {
@@ -47,7 +48,6 @@ struct ffb_plan {
   char *arena;
   size_t arena_bytes, persistent_bytes;
   bool finished, unfused, poison;
-  struct ffb_memory_peak peak;
   ffb_program_observer *observer;
   void *observer_to;
 };
@@ -323,7 +323,9 @@ static bool place_transients(struct ffb_program *program, struct ffb_error *erro
   return true;
 }
 
-static void measure_peak(struct ffb_plan *plan, const struct ffb_program *program) {
+/* The moment of the program at which most transient bytes are alive. */
+static void measure_peak(struct ffb_program *program) {
+  program->peak = (struct ffb_memory_peak){.program = program->name};
   for (size_t call = 0; call <= program->call_count; call++) {
     struct ffb_memory_peak now = {.program = program->name, .call = call};
     for (size_t i = 0; i < program->tensor_count; i++) {
@@ -333,17 +335,9 @@ static void measure_peak(struct ffb_plan *plan, const struct ffb_program *progra
         now.peak += ffb_tensor_bytes(&planned->tensor);
       }
     }
-    if (now.peak > plan->peak.peak || !plan->peak.program)
-      plan->peak = now;
+    if (now.peak > program->peak.peak)
+      program->peak = now;
   }
-}
-
-static void add_persistent_to_peak(struct ffb_plan *plan) {
-  for (size_t i = 0; i < plan->persistent_count; i++) {
-    plan->peak.by_tag[plan->persistent[i]->tag] += ffb_tensor_bytes(plan->persistent[i]);
-    plan->peak.peak += ffb_tensor_bytes(plan->persistent[i]);
-  }
-  plan->peak.arena = plan->arena_bytes;
 }
 
 static void set_addresses(struct ffb_plan *plan) {
@@ -378,10 +372,9 @@ bool ffb_plan_finish(struct ffb_plan *plan, struct ffb_error *error) {
     if (!place_transients(plan->programs[i], error))
       return false;
     extent = plan->programs[i]->extent > extent ? plan->programs[i]->extent : extent;
-    measure_peak(plan, plan->programs[i]);
+    measure_peak(plan->programs[i]);
   }
   plan->arena_bytes = plan->persistent_bytes + extent;
-  add_persistent_to_peak(plan);
   plan->arena = plan->backend->allocate(plan->device, plan->arena_bytes ? plan->arena_bytes : ALIGNMENT);
   if (!plan->arena)
     return ffb_fail(error, "backend %s: no room for an arena of %zu bytes: lower --batch", plan->backend->name,
@@ -406,8 +399,10 @@ static bool poison(struct ffb_program *program, struct ffb_error *error) {
           written_first = written_first || operands[k].write;
         }
       }
-      if (read)
+      if (read) { /* an input, perhaps changed in place */
+        written_first = false;
         break;
+      }
     }
     if (!planned->used || !written_first)
       continue;
@@ -480,8 +475,22 @@ void ffb_plan_poison(struct ffb_plan *plan) {
   plan->poison = true;
 }
 
+void ffb_plan_peak_of(const struct ffb_plan *plan, const char *prefix, struct ffb_memory_peak *peak) {
+  *peak = (struct ffb_memory_peak){.program = ""};
+  for (size_t i = 0; i < plan->program_count; i++) {
+    const struct ffb_program *program = plan->programs[i];
+    if (strncmp(program->name, prefix, strlen(prefix)) == 0 && (!*peak->program || program->peak.peak > peak->peak))
+      *peak = program->peak;
+  }
+  for (size_t i = 0; i < plan->persistent_count; i++) {
+    peak->by_tag[plan->persistent[i]->tag] += ffb_tensor_bytes(plan->persistent[i]);
+    peak->peak += ffb_tensor_bytes(plan->persistent[i]);
+  }
+  peak->arena = plan->arena_bytes;
+}
+
 void ffb_plan_peak(const struct ffb_plan *plan, struct ffb_memory_peak *peak) {
-  *peak = plan->peak;
+  ffb_plan_peak_of(plan, "", peak);
 }
 
 size_t ffb_plan_persistent_count(const struct ffb_plan *plan) {

@@ -71,6 +71,8 @@ struct ffb_memory_peak {
   size_t call;                  /* at which of its calls */
 };
 void ffb_plan_peak(const struct ffb_plan *plan, struct ffb_memory_peak *peak);
+/* The same over the programs whose names begin with `prefix`: "train" is what a training step needs. */
+void ffb_plan_peak_of(const struct ffb_plan *plan, const char *prefix, struct ffb_memory_peak *peak);
 const char *ffb_tag_name(enum ffb_tag tag);
 
 /* Iterate: persistent tensors (for checkpoints), programs, calls (for counting operations and traces). */

@@ -32,7 +32,8 @@ struct scene {
   struct ffb_device *devices[SIDES];
   struct operand operands[MOST_OPERANDS];
   size_t count, bytes;
-  char *arena; /* of the side that is running */
+  bool misaligned; /* operands made from now on start one element behind an aligned address */
+  char *arena;     /* of the side that is running */
   enum side side;
 };
 
@@ -50,8 +51,8 @@ static inline struct ffb_tensor *image_operand(struct scene *scene, enum ffb_typ
   *operand = (struct operand){.tensor = {.type = type, .shape = {n, h, w, c}, .name = "operand"}};
   operand->tensor.id = (int)scene->count++;
   operand->bytes = (size_t)ffb_elements(&operand->tensor) * ffb_type_bytes(type);
-  operand->offset = scene->bytes;
-  scene->bytes += (operand->bytes + GUARD_BYTES + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  operand->offset = scene->bytes + (scene->misaligned ? ffb_type_bytes(type) : 0);
+  scene->bytes = (operand->offset + operand->bytes + GUARD_BYTES + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   operand->before = malloc(operand->bytes + 1);
   assert_non_null(operand->before);
   memset(operand->before, GARBAGE, operand->bytes);
@@ -226,8 +227,11 @@ static inline void give_workspace(struct scene *scene, enum ffb_operator operati
                                   struct ffb_tensor **workspace) {
   const struct ffb_backend *backend = scene->backends[SUBJECT];
   size_t bytes = backend->workspace ? backend->workspace(scene->devices[SUBJECT], operation, arguments) : 0;
+  bool misaligned = scene->misaligned;
+  scene->misaligned = false;
   if (bytes)
     *workspace = operand(scene, FFB_U8, (int64_t)bytes, 1);
+  scene->misaligned = misaligned;
 }
 
 /* ---- comparisons -------------------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 
 struct ffb_int8_options {
   struct ffb_optimiser_options optimiser;
-  int update, weights, rounding;
+  int update, weights, gradient_rounding, weight_gradient_rounding;
   bool quantise_weight_gradient;
 };
 
@@ -17,20 +17,25 @@ struct ffb_int8_options {
    "fused: a layer learns as soon as its gradient is known, so no gradient is stored; separate: all gradients first"},                    \
   {"weights", FFB_OPTION_CHOICE, offsetof(type, member.weights), "fp32_master", 0, 0, ffb_weight_names,                                   \
    "what is stored: an FP32 master copy, or INT8 only with stochastic rounding of the update"},                                           \
-  {"rounding", FFB_OPTION_CHOICE, offsetof(type, member.rounding), rounding_default, 0, 0, ffb_rounding_names, "rounding of gradients"},  \
+  {"gradient_rounding", FFB_OPTION_CHOICE, offsetof(type, member.gradient_rounding), rounding_default, 0, 0, ffb_rounding_names,           \
+   "rounding of g_Y"},                                                                                                                    \
+  {"weight_gradient_rounding", FFB_OPTION_CHOICE, offsetof(type, member.weight_gradient_rounding), "nearest", 0, 0, ffb_rounding_names,   \
+   "rounding of g_W"},                                                                                                                    \
   {"quantise_weight_gradient", FFB_OPTION_BOOLEAN, offsetof(type, member.quantise_weight_gradient), "true", 0, 0, NULL,                   \
    "round the weight gradient to INT8 as well"}
 /* clang-format on */
 
 /* The policy of direct quantisation with these options; a trainer adds its own to it. */
 static inline struct ffb_backprop_policy ffb_int8_policy(const struct ffb_int8_options *chosen) {
-  return (struct ffb_backprop_policy){.optimiser = chosen->optimiser,
-                                      .precision = {.int8 = true,
-                                                    .input_rounding = FFB_ROUND_NEAREST,
-                                                    .gradient_rounding = (enum ffb_rounding)chosen->rounding,
-                                                    .quantise_weight_gradient = chosen->quantise_weight_gradient,
-                                                    .int8_weights = chosen->weights,
-                                                    .separate_update = chosen->update}};
+  return (struct ffb_backprop_policy){
+      .optimiser = chosen->optimiser,
+      .precision = {.int8 = true,
+                    .input_rounding = FFB_ROUND_NEAREST,
+                    .gradient_rounding = (enum ffb_rounding)chosen->gradient_rounding,
+                    .weight_gradient_rounding = (enum ffb_rounding)chosen->weight_gradient_rounding,
+                    .quantise_weight_gradient = chosen->quantise_weight_gradient,
+                    .int8_weights = chosen->weights,
+                    .separate_update = chosen->update}};
 }
 
 /* The hooks that are the same in all three. */

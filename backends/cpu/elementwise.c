@@ -25,8 +25,16 @@ float ffb_cpu_scale_of(float largest) {
 
 struct ffb_cpu_rounding ffb_cpu_rounding_of(enum ffb_rounding rounding, uint64_t seed, uint32_t purpose,
                                             const struct ffb_tensor *step) {
-  bool stochastic = rounding == FFB_ROUND_STOCHASTIC;
-  return (struct ffb_cpu_rounding){stochastic, purpose, stochastic ? *(const uint32_t *)step->data : 0, seed};
+  struct ffb_cpu_rounding made = {.stochastic = rounding == FFB_ROUND_STOCHASTIC, .purpose = purpose};
+  if (!made.stochastic)
+    return made;
+  made.step = *(const uint32_t *)step->data;
+  uint32_t low = (uint32_t)seed, high = (uint32_t)(seed >> 32);
+  for (int round = 0; round < 10; round++, low += 0x9E3779B9u, high += 0xBB67AE85u) {
+    made.key[round][0] = low;
+    made.key[round][1] = high;
+  }
+  return made;
 }
 
 /* Bits of max|x| over this thread's share. FP32 bits without their sign order like integers, and a NaN comes last. */

@@ -25,7 +25,7 @@ enum { FFB_CPU_PEAK_SUMS = 12 };
 struct ffb_cpu_rounding {
   bool stochastic;
   uint32_t purpose, step;
-  uint64_t seed;
+  uint64_t key[10][2]; /* of each round of Philox, from the seed */
 };
 
 /* What happens to a finished tile of a forward product or an input gradient. */
@@ -40,16 +40,24 @@ struct ffb_cpu_finish {
   bool relu, accumulate;
 };
 
-/* What happens to a finished tile of a weight gradient. */
+/* A weight gradient's operands, ready to be multiplied: panels one after another, the word of row r and group g at
+ * rows[g * row_step + r]. F32 words are reached as 32-bit words too. */
+struct ffb_cpu_outer {
+  bool integer;
+  int64_t columns, groups, row_step;
+  const int32_t *panels, *rows, *start;
+};
+
+/* What happens to a weight gradient. Element i of it is element i of the weights. */
 struct ffb_cpu_update {
   enum ffb_rule kind;
   float *weights, *first, *second; /* first: momentum of SGD (null without), or Adam's first moment */
-  int64_t stride;
+  int64_t stride; /* elements of a row */
   float rate; /* learning_rate * multiplier */
   float decay, momentum;
   float beta1, beta2, complement1, complement2, correction1, correction2, epsilon; /* complement = 1 - beta */
-  bool integer;                                                                    /* the tile holds S32 */
-  float scale;                                                                     /* of an S32 word */
+  bool integer; /* the gradient's words are S32 */
+  float scale;  /* of an S32 word */
   bool quantise; /* round the gradient to INT8 and back */
   float quantum, reciprocal;
   struct ffb_cpu_rounding rounding;
@@ -60,34 +68,37 @@ struct ffb_cpu_kernels {
   int lanes, panel, tile_rows, group;
   const char *dot; /* how INT8 is multiplied, for describe */
 
-  /* Pack words g0 .. g1-1 of one panel. _rows: lane l is row l of x (`count` valid rows, the rest zero), words run along
-   * the row; _columns: lane l is column l, words run down the columns. k = elements along K, stride between rows. */
+  /* Pack panels. k = elements along K, stride between rows of x. _rows: words g0 .. g1-1 of one panel; lane l is row l of
+   * x (`count` valid rows, the rest zero), words run along the row. _columns: as many panels as `count` columns need,
+   * panel_words apart; lane l is column l, words run down the columns. */
   void (*panel_rows_f32)(float *panel, const float *x, int64_t stride, int64_t count, int64_t g0, int64_t g1);
-  void (*panel_columns_f32)(float *panel, const float *x, int64_t stride, int64_t count, int64_t k);
+  void (*panel_columns_f32)(float *panel, int64_t panel_words, const float *x, int64_t stride, int64_t count,
+                            int64_t k);
   void (*panel_rows_s8)(int32_t *panel, const int8_t *x, int64_t stride, int64_t count, int64_t k, int64_t g0,
                         int64_t g1);
-  void (*panel_columns_s8)(int32_t *panel, const int8_t *x, int64_t stride, int64_t count, int64_t k);
+  void (*panel_columns_s8)(int32_t *panel, int64_t panel_words, const int8_t *x, int64_t stride, int64_t count,
+                           int64_t k);
   /* The broadcast operand. _row: one row of k elements as words, zero-padded; returns `start`. _columns: `panel` columns
    * (count valid) as words[g][stride_words]; start[l] for each. */
   int32_t (*broadcast_row_s8)(int32_t *words, const int8_t *x, int64_t k);
   void (*broadcast_columns_s8)(int32_t *words, int64_t stride_words, int32_t *start, const int8_t *x, int64_t stride,
                                int64_t count, int64_t k);
 
-  /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. */
+  /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. tile_s8 without out only
+   * returns the largest absolute sum. */
   void (*tile_f32)(int count, float *out, const float *panel, const float *rows, int64_t row_stride, int64_t row_step,
                    int64_t groups);
-  void (*tile_s8)(int count, int32_t *out, const int32_t *panel, const int32_t *rows, int64_t row_stride,
-                  int64_t row_step, int64_t groups, const int32_t *start);
+  uint32_t (*tile_s8)(int count, int32_t *out, const int32_t *panel, const int32_t *rows, int64_t row_stride,
+                      int64_t row_step, int64_t groups, const int32_t *start);
   /* Finish a tile: its rows are rows of y (from row0, column0; `count` valid columns), or, transposed, columns of y. */
   void (*finish_rows)(const struct ffb_cpu_finish *finish, const void *tile, int rows, int64_t row0, int64_t column0,
                       int64_t count);
   void (*finish_columns)(const struct ffb_cpu_finish *finish, const void *tile, int columns, int64_t column0,
                          int64_t row0, int64_t count);
-  /* Largest |word| of a tile. */
-  uint32_t (*tile_absmax)(const int32_t *tile, int rows, int64_t count);
-  /* Apply the rule to rows row0.., columns column0.. of the weights; returns the absmax bits of the new weights. */
-  uint32_t (*update_tile)(const struct ffb_cpu_update *update, const void *tile, int rows, int64_t row0,
-                          int64_t column0, int64_t count);
+  /* Rows begin .. end-1 of a weight gradient: with absmax, the largest absolute word of an INT8 product, else the update,
+   * which returns the bits of the largest absolute new weight. */
+  uint32_t (*outer_update)(const struct ffb_cpu_outer *outer, const struct ffb_cpu_update *update, bool absmax,
+                           int64_t begin, int64_t end);
 
   /* Elementwise, over n elements. absmax: the bits of max|x| (of a NaN where there is one). */
   uint32_t (*absmax_f32)(const float *x, int64_t n);

@@ -17,6 +17,12 @@ static inline vf multiply_add(vf sum, vf a, vf b) {
 static inline vi dot(vi sum, vi a, vi b) {
   return sum + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
+static inline vi larger(vi a, vi b) {
+  return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
+}
+static inline vi absolute_word(vi v) {
+  return (vi)_mm256_abs_epi32((__m256i)v);
+}
 static inline vf minimum(vf a, vf b) {
   return (vf)_mm256_min_ps((__m256)a, (__m256)b);
 }

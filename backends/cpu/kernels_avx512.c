@@ -18,6 +18,12 @@ static inline vf multiply_add(vf sum, vf a, vf b) {
 static inline vi dot(vi sum, vi unsigned_bytes, vi signed_bytes) {
   return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)unsigned_bytes, (__m512i)signed_bytes);
 }
+static inline vi larger(vi a, vi b) {
+  return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b);
+}
+static inline vi absolute_word(vi v) {
+  return (vi)_mm512_abs_epi32((__m512i)v);
+}
 static inline vf minimum(vf a, vf b) {
   return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 }

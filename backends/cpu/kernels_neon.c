@@ -18,6 +18,12 @@ static inline vf multiply_add(vf sum, vf a, vf b) {
 static inline vi dot(vi sum, vi a, vi b) {
   return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)b);
 }
+static inline vi larger(vi a, vi b) {
+  return (vi)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
+}
+static inline vi absolute_word(vi v) {
+  return (vi)vabsq_s32((int32x4_t)v);
+}
 static inline vf minimum(vf a, vf b) {
   return (vf)vminq_f32((float32x4_t)a, (float32x4_t)b);
 }

@@ -20,6 +20,16 @@ static inline vf multiply_add(vf sum, vf a, vf b) {
   return sum + a * b;
 }
 
+static inline vi larger(vi a, vi b) {
+  vi mask = a > b;
+  return (mask & a) | (~mask & b);
+}
+
+static inline vi absolute_word(vi v) {
+  vi sign = v >> 31;
+  return (v ^ sign) - sign;
+}
+
 #if defined(__SSE2__)
 
 /* sum + the products of a word's elements: exact. */

@@ -62,11 +62,22 @@ static int64_t panel_count(const struct product *product, int64_t columns) {
 }
 
 static void run_tile(const struct product *product, int rows, void *tile, const void *panel, const void *left,
-                     int64_t row_stride, int64_t row_step, const int32_t *start) {
+                         int64_t row_stride, int64_t row_step, const int32_t *start) {
   if (product->integer)
     product->kernels->tile_s8(rows, tile, panel, left, row_stride, row_step, product->groups, start);
   else
     product->kernels->tile_f32(rows, tile, panel, left, row_stride, row_step, product->groups);
+}
+
+/* Panels of columns of b, from the first of `panels` on. */
+static void pack_columns(const struct product *product, int32_t *panels, struct ffb_cpu_span columns) {
+  int64_t count = columns.end - columns.begin;
+  if (product->integer)
+    product->kernels->panel_columns_s8(panels, panel_words(product), (const int8_t *)product->b + columns.begin,
+                                       product->n, count, product->k);
+  else
+    product->kernels->panel_columns_f32((float *)panels, panel_words(product),
+                                        (const float *)product->b + columns.begin, product->n, count, product->k);
 }
 
 /* ---- across: y[m][n] = a[m][k] b[n][k]^T ------------------------------------------------------------------------ */
@@ -157,15 +168,7 @@ static void down_columns(const struct product *product, const struct down_scratc
   int64_t tiles = (product->m + kernels->tile_rows - 1) / kernels->tile_rows, width = kernels->panel;
   const int32_t none[FFB_CPU_MAX_TILE_ROWS] = {0};
   _Alignas(ALIGNMENT) int32_t tile[FFB_CPU_MAX_TILE_ROWS * FFB_CPU_MAX_PANEL];
-  for (int64_t p = 0; columns.begin + p * width < columns.end; p++) {
-    int64_t first = columns.begin + p * width, count = columns.end - first;
-    if (product->integer)
-      kernels->panel_columns_s8(panels + p * panel_words(product), (const int8_t *)product->b + first, product->n, count,
-                                product->k);
-    else
-      kernels->panel_columns_f32((float *)panels + p * panel_words(product), (const float *)product->b + first,
-                                 product->n, count, product->k);
-  }
+  pack_columns(product, panels, columns);
   for (int64_t t = 0; t < tiles; t++) {
     struct ffb_cpu_span rows = ffb_cpu_share(product->m, 1, tiles, t);
     const void *left = (const float *)product->a + rows.begin * product->k;
@@ -205,11 +208,15 @@ static void down(const struct ffb_device *device, const struct product *product)
 
 /* ---- outer: y[m][n] = a[k][m]^T b[k][n] ------------------------------------------------------------------------- */
 
+/* Whole panels are written; the odd number of cache lines keeps groups from falling on the same cache sets. */
+static int64_t outer_stride(const struct product *product) {
+  return rounded_up(product->m, product->kernels->panel) + ALIGNMENT / 4;
+}
+
 static size_t outer_bytes(const struct product *product) {
-  const struct ffb_cpu_kernels *kernels = product->kernels;
   int64_t words = panel_count(product, product->n) * panel_words(product);
   if (product->integer)
-    words += rounded_up(product->m, kernels->panel) * (product->groups + 1);
+    words += outer_stride(product) * (product->groups + 1);
   return (size_t)rounded_up(words * 4, ALIGNMENT);
 }
 
@@ -218,7 +225,7 @@ struct outer_scratch {
   int64_t stride; /* words between groups of rows */
 };
 static struct outer_scratch outer_scratch(const struct product *product) {
-  int64_t stride = rounded_up(product->m, product->kernels->panel);
+  int64_t stride = outer_stride(product);
   int32_t *panels = product->scratch, *rows = panels + panel_count(product, product->n) * panel_words(product);
   return (struct outer_scratch){panels, rows, rows + product->groups * stride, stride};
 }
@@ -227,16 +234,12 @@ static void outer_pack(const struct product *product, const struct outer_scratch
   const struct ffb_cpu_kernels *kernels = product->kernels;
   int64_t width = kernels->panel;
   struct ffb_cpu_span share = ffb_cpu_share(product->n, width, parts, part);
-  for (int64_t first = share.begin; first < share.end; first += width) {
-    int32_t *panel = scratch->panels + first / width * panel_words(product);
-    if (product->transpose_b)
-      kernels->panel_rows_s8(panel, (const int8_t *)product->b + first * product->k, product->k, product->n - first,
-                             product->k, 0, product->groups);
-    else if (product->integer)
-      kernels->panel_columns_s8(panel, (const int8_t *)product->b + first, product->n, product->n - first, product->k);
-    else
-      kernels->panel_columns_f32((float *)panel, (const float *)product->b + first, product->n, product->n - first,
-                                 product->k);
+  if (product->transpose_b) {
+    for (int64_t first = share.begin; first < share.end; first += width)
+      kernels->panel_rows_s8(scratch->panels + first * product->groups, (const int8_t *)product->b + first * product->k,
+                             product->k, product->n - first, product->k, 0, product->groups);
+  } else {
+    pack_columns(product, scratch->panels + share.begin * product->groups, share);
   }
   if (!product->integer)
     return;
@@ -246,51 +249,22 @@ static void outer_pack(const struct product *product, const struct outer_scratch
                                   (const int8_t *)product->a + first, product->m, product->m - first, product->k);
 }
 
-/* What is done with each tile of a sweep; returns bits whose maximum over all tiles the sweep gives. */
-typedef uint32_t use_tile(const struct product *product, const void *to, const void *tile, int rows, int64_t row0,
-                          int64_t column0, int64_t count);
-
-static uint32_t outer_sweep(const struct product *product, const struct outer_scratch *scratch, int parts, int part,
-                            use_tile *use, const void *to) {
+static void outer_finish(const struct product *product, const struct outer_scratch *scratch, int parts, int part) {
   const struct ffb_cpu_kernels *kernels = product->kernels;
-  const int32_t none[FFB_CPU_MAX_TILE_ROWS] = {0};
   struct ffb_cpu_span share = ffb_cpu_share(product->m, 1, parts, part);
   int64_t length = share.end - share.begin, tiles = (length + kernels->tile_rows - 1) / kernels->tile_rows;
   _Alignas(ALIGNMENT) int32_t tile[FFB_CPU_MAX_TILE_ROWS * FFB_CPU_MAX_PANEL];
-  uint32_t largest = 0;
   for (int64_t t = 0; t < tiles; t++) {
     struct ffb_cpu_span rows = ffb_cpu_share(length, 1, tiles, t);
     int64_t first = share.begin + rows.begin;
     int count = (int)(rows.end - rows.begin);
-    const void *left = product->integer ? (const void *)(scratch->rows + first)
-                                        : (const void *)((const float *)product->a + first);
     for (int64_t column = 0; column < product->n; column += kernels->panel) {
       int64_t valid = product->n - column < kernels->panel ? product->n - column : kernels->panel;
-      run_tile(product, count, tile, scratch->panels + column / kernels->panel * panel_words(product), left, 1,
-               product->integer ? scratch->stride : product->m, product->integer ? scratch->start + first : none);
-      uint32_t bits = use(product, to, tile, count, first, column, valid);
-      largest = bits > largest ? bits : largest;
+      kernels->tile_s8(count, tile, scratch->panels + column * product->groups, scratch->rows + first, 1,
+                       scratch->stride, product->groups, scratch->start + first);
+      kernels->finish_rows(&product->finish, tile, count, first, column, valid);
     }
   }
-  return largest;
-}
-
-static uint32_t use_finish(const struct product *product, const void *to, const void *tile, int rows, int64_t row0,
-                           int64_t column0, int64_t count) {
-  (void)to;
-  product->kernels->finish_rows(&product->finish, tile, rows, row0, column0, count);
-  return 0;
-}
-
-static uint32_t use_absmax(const struct product *product, const void *to, const void *tile, int rows, int64_t row0,
-                           int64_t column0, int64_t count) {
-  (void)to, (void)row0, (void)column0;
-  return product->kernels->tile_absmax(tile, rows, count);
-}
-
-static uint32_t use_update(const struct product *product, const void *to, const void *tile, int rows, int64_t row0,
-                           int64_t column0, int64_t count) {
-  return product->kernels->update_tile(to, tile, rows, row0, column0, count);
 }
 
 static void outer(const struct ffb_device *device, const struct product *product) {
@@ -300,7 +274,7 @@ static void outer(const struct ffb_device *device, const struct product *product
     int parts = omp_get_num_threads(), part = omp_get_thread_num();
     outer_pack(product, &scratch, parts, part);
 #pragma omp barrier
-    outer_sweep(product, &scratch, parts, part, use_finish, NULL);
+    outer_finish(product, &scratch, parts, part);
   }
 }
 
@@ -316,14 +290,22 @@ static float gradient_quantum(uint32_t word, float word_scale) {
 static uint32_t outer_update(const struct ffb_device *device, const struct product *product,
                              struct ffb_cpu_update *update) {
   struct outer_scratch scratch = outer_scratch(product);
+  const struct ffb_cpu_outer operands = {.integer = product->integer,
+                                         .columns = product->n,
+                                         .groups = product->groups,
+                                         .row_step = product->integer ? scratch.stride : product->m,
+                                         .panels = scratch.panels,
+                                         .rows = product->integer ? scratch.rows : product->a,
+                                         .start = scratch.start};
   uint32_t largest_word = 0, largest_weight = 0;
 #pragma omp parallel num_threads(threads_for(device, product)) reduction(max : largest_weight)
   {
     int parts = omp_get_num_threads(), part = omp_get_thread_num();
+    struct ffb_cpu_span rows = ffb_cpu_share(product->m, 1, parts, part);
     outer_pack(product, &scratch, parts, part);
 #pragma omp barrier
     if (update->quantise) {
-      uint32_t mine = outer_sweep(product, &scratch, parts, part, use_absmax, NULL);
+      uint32_t mine = product->kernels->outer_update(&operands, update, true, rows.begin, rows.end);
 #pragma omp critical
       largest_word = mine > largest_word ? mine : largest_word;
 #pragma omp barrier
@@ -333,7 +315,7 @@ static uint32_t outer_update(const struct ffb_device *device, const struct produ
         update->reciprocal = 1 / update->quantum;
       }
     }
-    largest_weight = outer_sweep(product, &scratch, parts, part, use_update, update);
+    largest_weight = product->kernels->outer_update(&operands, update, false, rows.begin, rows.end);
   }
   return largest_weight;
 }

@@ -15,6 +15,8 @@ typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vq __attribute__((vector_size(4 * LANES)));
 typedef double vd __attribute__((vector_size(8 * LANES)));
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+/* A word that may hold a float. */
+typedef int32_t any_word __attribute__((may_alias));
 typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 #if defined(__clang__)
@@ -26,10 +28,14 @@ typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may
 #if defined(__aarch64__)
 #define OPAQUE(v) __asm__ volatile("" : "+w"(v))
 #elif defined(__SSE2__)
-#define OPAQUE(v) __asm__ volatile("" : "+x"(v))
+#define OPAQUE(v) __asm__ volatile("" : "+v"(v))
 #else
 #define OPAQUE(v) __asm__ volatile("" : "+m"(v))
 #endif
+
+/* Forgets what is known of a pointer: what it points to is loaded where it is used, instead of being kept in a register
+ * that a sum needs. */
+#define RELOAD(pointer) __asm__ volatile("" : "+r"(pointer))
 
 static inline vf splat_f(float value) {
   return value - (vf){0};

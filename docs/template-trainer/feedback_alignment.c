@@ -32,11 +32,11 @@ struct options {
 
 static const struct ffb_option options[] = {
     /* struct, member, then the defaults of learning rate, weight decay, update rule and schedule. */
-    FFB_OPTIMISER_OPTIONS(struct options, optimiser, "0.02", "0", "sgd", "cosine"),
+    FFB_OPTIMISER_OPTIONS(struct options, optimiser, "0.05", "0", "sgd", "cosine"),
     {.name = "feedback",
      .type = FFB_OPTION_NUMBER,
      .offset = offsetof(struct options, feedback),
-     .initial = "1",
+     .initial = "0.05",
      .minimum = 0,
      .maximum = 100,
      .help = "largest absolute value in the feedback matrices"},

@@ -16,18 +16,33 @@ local compared = {
   { metric = "memory", title = "Memory" },
 }
 
-local function absolute_table(model, results)
-  local columns = { { title = "Algorithm", align = "left" } }
-  for _, column in ipairs(main) do
-    columns[#columns + 1] = { title = column.title, align = "right" }
-    columns[#columns + 1] = { title = "paper", align = "right" }
+-- Whether the paper has numbers for this network; without any, its columns are left out.
+local function in_paper(model)
+  for _, row in ipairs(model.rows) do
+    if row:paper_value("accuracy") then
+      return true
+    end
   end
-  local list = tables.new(columns)
+  return false
+end
+
+local function new_table(first, list, with_paper)
+  local columns = { { title = first, align = "left" } }
+  for _, column in ipairs(list) do
+    columns[#columns + 1] = { title = column.title, align = "right" }
+    columns[#columns + 1] = with_paper and { title = "paper", align = "right" } or nil
+  end
+  return tables.new(columns)
+end
+
+local function absolute_table(model, results)
+  local with_paper = in_paper(model)
+  local list = new_table("Algorithm", main, with_paper)
   for _, row in ipairs(model.rows) do
     local texts = { row.title .. (row.note and results:note(row.note) or "") }
     for _, column in ipairs(main) do
       texts[#texts + 1] = row:text(column.metric)
-      texts[#texts + 1] = row:paper_text(column.metric)
+      texts[#texts + 1] = with_paper and row:paper_text(column.metric) or nil
     end
     list:add(table.unpack(texts))
   end
@@ -53,18 +68,15 @@ local function base_row(model)
 end
 
 local function relative_table(model, base)
-  local columns = { { title = "Against " .. base.title, align = "left" } }
-  for _, column in ipairs(compared) do
-    columns[#columns + 1] = { title = column.title, align = "right" }
-    columns[#columns + 1] = { title = "paper", align = "right" }
-  end
-  local list = tables.new(columns)
+  local with_paper = in_paper(model)
+  local list = new_table("Against " .. base.title, compared, with_paper)
   for _, row in ipairs(model.rows) do
     if row ~= base then
       local texts = { row.title }
       for _, column in ipairs(compared) do
         texts[#texts + 1] = change_text(row:mean(column.metric), base:mean(column.metric))
-        texts[#texts + 1] = change_text(paper_number(row, column.metric), paper_number(base, column.metric))
+        texts[#texts + 1] = with_paper
+          and change_text(paper_number(row, column.metric), paper_number(base, column.metric)) or nil
       end
       list:add(table.unpack(texts))
     end

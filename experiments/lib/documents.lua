@@ -85,7 +85,8 @@ local function stamp(results, plan)
     local function number(cell)
       return cell.record and cell.config.seed
     end
-    add(("%s epochs, batch %s, seed%s %s"):format(numbers_text(config("epochs")), numbers_text(config("batch")),
+    add(("%s epoch%s, batch %s, seed%s %s"):format(numbers_text(config("epochs")),
+      #config("epochs") == 1 and config("epochs")[1] == 1 and "" or "s", numbers_text(config("batch")),
       #results:distinct(number) > 1 and "s" or "", numbers_text(results:distinct(number))))
   end
   add(joined(plan.changes, "Changed on the command line: %s"))
@@ -204,12 +205,11 @@ end
 -- What `ffbench check` says: gates first, then the verdicts.
 function documents.check(results, plan, gates)
   local blocks = { { heading = "Gates of profile " .. results.profile } }
-  local list = tables.new { { title = "Gate", align = "left" }, { title = "Wanted", align = "left" },
-    { title = "Found", align = "left" }, { title = "", align = "left" } }
-  for _, gate in ipairs(gates) do
-    list:add(gate.subject, gate.wanted, gate.found, gate.status)
+  local lines = {}
+  for i, gate in ipairs(gates) do
+    lines[i] = ("%s: %s, %s: %s"):format(gate.status, gate.subject, gate.wanted, gate.found)
   end
-  blocks[2] = #gates > 0 and list or "This profile declares none."
+  blocks[2] = #gates > 0 and { list = lines } or "This profile declares none."
   local entries = verdicts.judge(results, plan)
   table.move(#entries > 0 and verdict_blocks(entries) or {}, 1, 4, 3, blocks)
   return assemble(results, plan, blocks, {})

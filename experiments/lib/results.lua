@@ -18,7 +18,10 @@ local words = { inf = math.huge, ["-inf"] = -math.huge, nan = 0 / 0 }
 local function at_path(record, path)
   local value = record
   for key in path:gmatch("[^.]+") do
-    value = type(value) == "table" and (value[key] or value[tonumber(key) or key]) or nil
+    if type(value) ~= "table" then
+      return nil
+    end
+    value = value[math.tointeger(tonumber(key)) or key]
   end
   return words[value] or value
 end
@@ -63,7 +66,13 @@ local metrics = {
     wants_data = true,
   },
   validation = { title = "validation accuracy", unit = "%", read = scaled("accuracy.validation", 1), wants_data = true },
-  time = { title = "training time", unit = "s", read = scaled("time.train_seconds", 1), caveat = shared_machine },
+  time = {
+    title = "training time",
+    unit = "s",
+    read = scaled("time.train_seconds", 1),
+    caveat = shared_machine,
+    wants_own_machine = true,
+  },
   time_per_epoch = {
     title = "training time per epoch",
     unit = "s",
@@ -79,6 +88,7 @@ local metrics = {
     read = scaled("energy.joules", 1),
     why = no_energy,
     caveat = shared_machine,
+    wants_own_machine = true,
   },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6) },
   resident = {
@@ -200,13 +210,16 @@ function row_methods:plain(name, digits)
 end
 
 function row_methods:text(name, digits)
-  local gap, metric, marks = self:gap(name), metric_of(name), ""
+  local gap, metric, seen = self:gap(name), metric_of(name), {}
+  local marks = gap and { self.results:note(gap) } or {}
   for _, cell in ipairs(self.cells) do
     local caveat = metric.caveat and cell.record and metric.read(cell.record) and metric.caveat(cell.record)
-    local mark = caveat and self.results:note(caveat)
-    marks = marks .. (mark and not marks:find(mark, 1, true) and mark or "")
+    if caveat and not seen[caveat] then
+      seen[caveat] = true
+      marks[#marks + 1] = self.results:note(caveat)
+    end
   end
-  return self:plain(name, digits) .. (gap and self.results:note(gap) or "") .. marks
+  return self:plain(name, digits) .. table.concat(marks, ",")
 end
 
 function row_methods:paper_value(name)

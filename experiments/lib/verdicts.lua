@@ -9,6 +9,7 @@
 --   at_most, at_least      or a bound in place of both
 --   rows                   order: from the smallest to the largest
 --   machine                only judged on a machine of that name
+--   profiles               only judged in these
 --   evidence               contradiction: the arithmetic
 -- and a gate is {row = or rows =, model =, dataset =, metric =, at_least =, at_most =}, {row =, finishes = true} or {claim =}.
 
@@ -22,7 +23,7 @@ local verdicts = {}
 local claim_keys = {
   id = "string", text = "string", place = "string", kind = "string", model = "string", row = "string", base = "string",
   metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number", rows = "table",
-  machine = "string", evidence = "string",
+  machine = "string", profiles = "table", evidence = "string",
 }
 
 local kinds = {
@@ -174,6 +175,27 @@ local function other_machine(row, name)
   return false
 end
 
+local function shared_machine(row)
+  for _, cell in ipairs(row.cells) do
+    if cell.record and results_of.at_path(cell.record, "provenance.own_machine") == false then
+      return true
+    end
+  end
+  return false
+end
+
+local function judged_in(claim, profile)
+  if claim.paper and claim.tolerance then
+    return claim.tolerance[profile] ~= nil
+  end
+  for _, name in ipairs(claim.profiles or {}) do
+    if name == profile then
+      return true
+    end
+  end
+  return claim.profiles == nil
+end
+
 -- Why a claim cannot be judged with this row, or nil.
 local function obstacle(claim, row, results)
   if claim.machine and other_machine(row, claim.machine) then
@@ -183,10 +205,10 @@ local function obstacle(claim, row, results)
   if metric and metric.wants_data and synthetic(row) then
     return synthetic(row)
   end
-  if claim.paper and claim.tolerance and not claim.tolerance[results.profile] then
+  if not judged_in(claim, results.profile) then
     return ("not judged in profile %s"):format(results.profile)
   end
-  return nil
+  return metric and metric.wants_own_machine and shared_machine(row) and "other programs used the machine meanwhile" or nil
 end
 
 local function measure(claim, row, results)
@@ -253,7 +275,8 @@ end
 local function judge_row(claim, row, results)
   local entry = { claim = claim, text = text_for(claim, row), expected = expected_text(claim), measured = "-" }
   local values, gap = measure(claim, row, results)
-  local reason = obstacle(claim, row, results) or (#values == 0 and (gap or "not run")) or nil
+  entry.obstacle = obstacle(claim, row, results)
+  local reason = entry.obstacle or (#values == 0 and (gap or "not run")) or nil
   if #values > 0 then
     entry.measured = measured_text(claim, values)
   end
@@ -297,13 +320,15 @@ local function judge_order(claim, results)
     rows[#rows + 1] = row
     if row then
       standing[row] = i
+      entry.obstacle = entry.obstacle or obstacle(claim, row, results)
     end
     if not row or not row:mean(claim.metric) then
-      entry.verdict = "not measured"
       entry.reason = entry.reason or (row and row:gap(claim.metric)) or "the experiment has no row " .. name
     end
   end
   entry.expected = table.concat(titles, " < ")
+  entry.reason = entry.obstacle or entry.reason
+  entry.verdict = entry.reason and "not measured"
   if not entry.verdict then
     entry.verdict = judge_steps(rows, claim.metric)
     table.sort(rows, function(a, b)
@@ -396,7 +421,7 @@ local function gate_claim(gate, judged)
     if entry.claim.id == gate.claim then
       local ok = entry.verdict == "reproduced" or entry.verdict == "within spread"
       entries[#entries + 1] = { subject = entry.text, wanted = entry.expected, found = entry.reason or entry.measured,
-        status = ok and "passed" or "failed" }
+        status = ok and "passed" or entry.obstacle and "skipped" or "failed" }
     end
   end
   return entries

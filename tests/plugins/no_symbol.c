@@ -1,0 +1,3 @@
+/* An object that is no trainer at all. */
+extern const int something_else;
+const int something_else = 1;

@@ -1,0 +1,715 @@
+/* The program from outside: exit statuses and one-line errors, the same bits from the same seed, runs that are killed,
+ * interrupted and resumed, checkpoints and places that must be refused. All on small generated data. */
+#include "base/sha256.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cmocka.h>
+
+enum { ARGUMENTS = 48, NAMES = 32, OUTPUT_BYTES = 32768 };
+
+#define PROGRAM  FFB_BUILD_DIRECTORY "/ffbench"
+#define COUNTING (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
+/* Two epochs of ten steps, the last one with fewer rows: 310 records less the validation tenth, batch 30. */
+#define SMALL   "--dataset", "synthetic_digits", "--synthetic-train", "310", "--synthetic-test", "40", "--batch", "30"
+#define EPOCHS  "--epochs", "2"
+#define NETWORK "--set", "model.hidden=24,16"
+
+static char folder[] = "/tmp/ffbench-program-XXXXXX";
+
+/* ---- spawning ------------------------------------------------------------------------------------------------------
+ */
+
+struct result {
+  int status; /* exit status, or minus the signal that ended it */
+  char output[OUTPUT_BYTES], errors[OUTPUT_BYTES];
+};
+
+/* A path in the test's folder. The same name gives the same text, so that lists of arguments stay good. */
+static const char *in(const char *name) {
+  static struct {
+    const char *name;
+    char path[PATH_MAX];
+  } known[NAMES];
+  int i = 0;
+  while (known[i].name && strcmp(known[i].name, name) != 0)
+    i++;
+  assert_true(i + 1 < NAMES);
+  known[i].name = name;
+  snprintf(known[i].path, PATH_MAX, "%s/%s", folder, name);
+  return known[i].path;
+}
+
+static void redirect(const char *path, int descriptor) {
+  int opened = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (opened < 0 || dup2(opened, descriptor) < 0)
+    _exit(126);
+}
+
+/* Largest file that the next program may write; 0: no limit. */
+static rlim_t file_limit;
+
+static pid_t start(const char *program, const char *const *arguments) {
+  char *argv[ARGUMENTS] = {(char *)program};
+  for (int i = 0; arguments[i]; i++) {
+    assert_true(i + 2 < ARGUMENTS);
+    argv[i + 1] = (char *)arguments[i];
+  }
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child > 0)
+    return child;
+  redirect(in("output"), STDOUT_FILENO);
+  redirect(in("errors"), STDERR_FILENO);
+  /* A test run in the background of a script has it ignored. */
+  signal(SIGINT, SIG_DFL);
+  if (file_limit) {
+    struct rlimit limit = {file_limit, file_limit};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  execvp(program, argv);
+  _exit(127);
+}
+
+static void read_text(const char *path, char *text) {
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  text[fread(text, 1, OUTPUT_BYTES - 1, file)] = '\0';
+  fclose(file);
+}
+
+static struct result wait_for(pid_t child) {
+  struct result result;
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  read_text(in("output"), result.output);
+  read_text(in("errors"), result.errors);
+  return result;
+}
+
+#define LIST(...)  ((const char *const[]){__VA_ARGS__, NULL})
+#define START(...) start(PROGRAM, LIST(__VA_ARGS__))
+#define RUN(...)   wait_for(start(PROGRAM, LIST(__VA_ARGS__)))
+
+static void assert_succeeds(struct result result) {
+  if (result.status != 0)
+    fail_msg("status %d: %s", result.status, result.errors);
+}
+
+/* One line on stderr that opens with the program's name and says `part`. */
+static void assert_fails(struct result result, int status, const char *part) {
+  const char *newline = strchr(result.errors, '\n');
+  if (result.status != status || strncmp(result.errors, "ffbench: ", 9) != 0 || !newline || newline[1] ||
+      !strstr(result.errors, part))
+    fail_msg("expected status %d and one line with \"%s\", got %d: %s", status, part, result.status, result.errors);
+}
+
+static void pause_milliseconds(long milliseconds) {
+  struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+  nanosleep(&time, NULL);
+}
+
+/* ---- what a run leaves ----------------------------------------------------------------------------------------------
+ */
+
+static bool exists(const char *path) {
+  return access(path, F_OK) == 0;
+}
+
+static json_t *load(const char *path) {
+  json_error_t problem;
+  json_t *record = json_load_file(path, 0, &problem);
+  if (!record)
+    fail_msg("%s: %s", path, problem.text);
+  return record;
+}
+
+static const json_t *field(const json_t *record, const char *path) {
+  char copy[256], *rest = copy;
+  snprintf(copy, sizeof copy, "%s", path);
+  for (const char *key = strtok_r(copy, ".", &rest); key; key = strtok_r(NULL, ".", &rest))
+    record = json_object_get(record, key);
+  return record;
+}
+
+/* The weights' hash in a record, which must be a finished one. */
+static void weights_of(const char *path, char text[FFB_SHA256_TEXT]) {
+  json_t *record = load(path);
+  assert_string_equal(json_string_value(field(record, "status")), "done");
+  snprintf(text, FFB_SHA256_TEXT, "%s", json_string_value(field(record, "weights_sha256")));
+  assert_int_equal(strlen(text), FFB_SHA256_TEXT - 1);
+  json_decref(record);
+}
+
+static int count_temporary(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+  (void)status, (void)kind, (void)walk;
+  size_t length = strlen(path);
+  bool left = length > 5 && (strcmp(path + length - 4, ".tmp") == 0 || strcmp(path + length - 5, ".lock") == 0);
+  if (left)
+    print_error("left behind: %s\n", path);
+  return left;
+}
+
+static void assert_nothing_temporary(void) {
+  assert_int_equal(nftw(folder, count_temporary, 8, FTW_PHYS), 0);
+}
+
+/* ---- usage ----------------------------------------------------------------------------------------------------------
+ */
+
+static void wrong_usage_ends_with_2(void **state) {
+  static const struct {
+    const char *arguments[8], *says;
+  } cases[] = {{{"trian"}, "did you mean train?"},
+               {{"train", "--epoch", "3"}, "did you mean --epochs?"},
+               {{"train", "--epochs", "0"}, "epochs"},
+               {{"train", "--epochs", "many"}, "epochs"},
+               {{"train", "--epochs"}, "needs a value"},
+               {{"train", "mlp"}, "does not take"},
+               {{"train"}, "--algorithm"},
+               {{"train", "--algorithm", "ff_int9"}, "did you mean ff_int8?"},
+               {{"train", "--algorithm", "bp_fp32", "--model", "mlpp"}, "did you mean mlp?"},
+               {{"train", "--algorithm", "bp_fp32", "--dataset", "mnits"}, "did you mean mnist?"},
+               {{"train", "--algorithm", "bp_fp32", "--backend", "cup"}, "no backend"},
+               {{"train", "--algorithm", "bp_fp32", "--set", "learning-rat=1"}, "learning_rate"},
+               {{"train", "--algorithm", "bp_fp32", "--set", "learning_rate=-1"}, "range"},
+               {{"train", "--algorithm", "bp_fp32", "--set", "model.hidde=1"}, "hidden"},
+               {{"train", "--algorithm", "bp_fp32", "--set", "momentum"}, "NAME=VALUE"},
+               {{"train", "--algorithm", "bp_fp32", "--plugin", COUNTING}, "holds the algorithm counting"},
+               {{"list", "algoritms"}, "did you mean algorithms?"},
+               {{"doctor", "--dat", "x"}, "did you mean --data?"},
+               {{"help", "tarin"}, "did you mean train?"}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_fails(wait_for(start(PROGRAM, cases[i].arguments)), 2, cases[i].says);
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--resume", "--record", in("x.json")), 2, "--checkpoint");
+}
+
+static void help_tells_the_options(void **state) {
+  (void)state;
+  struct result result = RUN("train", "--algorithm", "ff_int8", "--help");
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "--train-limit N"));
+  assert_non_null(strstr(result.output, "theta=X"));
+  assert_non_null(strstr(result.output, "hidden=TEXT"));
+  result = RUN("help", "list");
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "usage: ffbench list"));
+  assert_succeeds(RUN("--help"));
+  result = RUN("--version");
+  assert_succeeds(result);
+  assert_memory_equal(result.output, "ffbench ", 8);
+}
+
+static void list_shows_everything(void **state) {
+  static const char *const names[] = {"bp_fp32", "bp_int8",          "bp_ui8",    "bp_gdai8", "ff_int8", "mlp",
+                                      "mnist",   "synthetic_digits", "reference", "ina3221",  "rapl"};
+  (void)state;
+  struct result result = RUN("list");
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    assert_non_null(strstr(result.output, names[i]));
+}
+
+static void doctor_concludes(void **state) {
+  (void)state;
+  struct result result = RUN("doctor", "--data", in("no-data-here"));
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "int8_kernel"));
+  assert_non_null(strstr(result.output, "ff_int8"));
+  assert_non_null(strstr(result.output, "summary"));
+}
+
+static void output_that_is_not_read_is_a_failure(void **state) {
+  (void)state;
+  struct result result = wait_for(start("/bin/sh", LIST("-c", PROGRAM " list models > /dev/full")));
+  assert_fails(result, 1, "standard output");
+}
+
+/* ---- records --------------------------------------------------------------------------------------------------------
+ */
+
+static void record_holds_what_it_must(void **state) {
+  static const char *const numbers[] = {"accuracy.test",
+                                        "accuracy.validation",
+                                        "time.train_seconds",
+                                        "time.step_median_seconds",
+                                        "memory.peak_bytes",
+                                        "memory.peak_bytes_by_tag.weights",
+                                        "memory.resident_peak_bytes",
+                                        "operations.programs.train.mac_f32",
+                                        "config.options.learning_rate",
+                                        "config.epochs",
+                                        "provenance.threads",
+                                        "schema"};
+  static const char *const texts[] = {"status",
+                                      "weights_sha256",
+                                      "command",
+                                      "dataset.sha256",
+                                      "provenance.commit",
+                                      "provenance.compiler",
+                                      "provenance.flags",
+                                      "provenance.machine.kernel",
+                                      "provenance.backend.name"};
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json")));
+  json_t *record = load(in("r.json"));
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    if (!json_is_number(field(record, numbers[i])))
+      fail_msg("%s is no number", numbers[i]);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (!json_is_string(field(record, texts[i])))
+      fail_msg("%s is no text", texts[i]);
+  assert_true(json_is_true(field(record, "dataset.synthetic")));
+  assert_int_equal(json_array_size(field(record, "epochs")), 2);
+  const json_t *last = json_array_get(field(record, "epochs"), 1);
+  assert_true(json_is_number(json_object_get(last, "validation_accuracy")));
+  /* Energy is a number with its source, or null with a reason. */
+  bool measured = json_is_number(field(record, "energy.joules"));
+  assert_true(json_is_string(field(record, measured ? "energy.source" : "energy.reason")));
+  /* The tags at the peak add up to it. */
+  const char *tag;
+  json_t *bytes;
+  json_int_t sum = 0;
+  json_object_foreach((json_t *)field(record, "memory.peak_bytes_by_tag"), tag, bytes) sum += json_integer_value(bytes);
+  assert_int_equal(sum, json_integer_value(field(record, "memory.peak_bytes")));
+  json_decref(record);
+  assert_nothing_temporary();
+}
+
+/* 279 records in batches of 30: ten steps an epoch, the last one smaller. */
+static void every_step_is_timed(void **state) {
+  (void)state;
+  float seconds[64];
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json")));
+  json_t *record = load(in("r.json"));
+  assert_int_equal(json_integer_value(field(record, "time.steps")), 20);
+  assert_string_equal(json_string_value(field(record, "time.steps_file")), "r.steps.gz");
+  gzFile file = gzopen(in("r.steps.gz"), "rb");
+  assert_int_equal(gzread(file, seconds, sizeof seconds), 20 * sizeof *seconds);
+  gzclose(file);
+  double sum = 0;
+  for (int i = 0; i < 20; i++) {
+    assert_true(seconds[i] > 0);
+    sum += (double)seconds[i];
+  }
+  assert_true(sum <= json_number_value(field(record, "time.train_seconds")) + 1e-4);
+  json_decref(record);
+}
+
+static void command_of_a_record_repeats_it(void **state) {
+  (void)state;
+  char first[FFB_SHA256_TEXT], second[FFB_SHA256_TEXT], line[4096];
+  assert_succeeds(RUN("train", "--algorithm", "bp_ui8", SMALL, EPOCHS, NETWORK, "--seed", "5", "--set", "alpha=10",
+                      "--record", in("r.json")));
+  json_t *record = load(in("r.json"));
+  const char *command = json_string_value(field(record, "command"));
+  assert_memory_equal(command, "ffbench ", 8);
+  snprintf(line, sizeof line, PROGRAM "%s --record %s", command + 7, in("again.json"));
+  json_decref(record);
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", line))));
+  weights_of(in("r.json"), first);
+  weights_of(in("again.json"), second);
+  assert_string_equal(first, second);
+}
+
+static void places_that_cannot_be_written_are_refused(void **state) {
+  (void)state;
+  FILE *plain = fopen(in("plain"), "w");
+  assert_non_null(plain);
+  fclose(plain);
+  mkdir(in("is-a-folder.json"), 0777);
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", "/proc/ffbench/r.json"), 1, "--record");
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("plain/r.json")), 1, "--record");
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("is-a-folder.json")), 1, "--record");
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--checkpoint", in("plain")), 1,
+               "--checkpoint");
+  assert_fails(
+      RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--save-weights", in("plain/weights")), 1,
+      "--save-weights");
+  assert_nothing_temporary();
+}
+
+/* A disk that is full is played by a limit on the size of files. */
+static void full_disk_costs_no_earlier_record(void **state) {
+  (void)state;
+  char before[FFB_SHA256_TEXT], after[FFB_SHA256_TEXT];
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json")));
+  weights_of(in("r.json"), before);
+  file_limit = 1000;
+  struct result result = RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--seed", "2", "--quiet",
+                             "--record", in("r.json"));
+  file_limit = 0;
+  assert_fails(result, 1, "--record");
+  weights_of(in("r.json"), after);
+  assert_string_equal(before, after);
+  assert_nothing_temporary();
+}
+
+/* A checkpoint that does not fit is no reason to lose the run. */
+static void run_goes_on_without_room_for_checkpoints(void **state) {
+  (void)state;
+  file_limit = 60000;
+  struct result result = RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--quiet", "--record",
+                             in("r.json"), "--checkpoint", in("checkpoint"));
+  file_limit = 0;
+  assert_succeeds(result);
+  assert_non_null(strstr(result.errors, "goes on without a new checkpoint"));
+  assert_nothing_temporary();
+}
+
+static void one_record_is_made_by_one_process(void **state) {
+  (void)state;
+  pid_t slow =
+      START("train", "--plugin", COUNTING, SMALL, EPOCHS, "--set", "microseconds=40000", "--record", in("r.json"));
+  while (!exists(in("r.json.lock")))
+    pause_milliseconds(5);
+  int status;
+  pid_t second = START("train", "--plugin", COUNTING, SMALL, EPOCHS, "--record", in("r.json"));
+  assert_fails(wait_for(second), 1, "another process");
+  assert_int_equal(waitpid(slow, &status, 0), slow);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void diverged_run_says_so(void **state) {
+  (void)state;
+  struct result result =
+      RUN("train", "--plugin", COUNTING, SMALL, "--epochs", "4", "--set", "diverge_epoch=2", "--record", in("r.json"));
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "diverged"));
+  json_t *record = load(in("r.json"));
+  assert_string_equal(json_string_value(field(record, "status")), "diverged");
+  assert_int_equal(json_array_size(field(record, "epochs")), 2);
+  const json_t *last = json_array_get(field(record, "epochs"), 1);
+  assert_string_equal(json_string_value(json_object_get(last, "loss")), "inf");
+  assert_int_equal(json_integer_value(field(record, "diverged.epoch")), 2);
+  assert_int_equal(json_integer_value(field(record, "diverged.step")), 20);
+  assert_string_equal(json_string_value(field(record, "diverged.where")), "digest");
+  json_decref(record);
+}
+
+static void failing_step_leaves_no_record(void **state) {
+  (void)state;
+  assert_fails(RUN("train", "--plugin", COUNTING, SMALL, "--set", "fail_step=7", "--quiet", "--record", in("r.json")),
+               1, "the step failed");
+  assert_false(exists(in("r.json")));
+  assert_nothing_temporary();
+}
+
+/* ---- the same bits --------------------------------------------------------------------------------------------------
+ */
+
+static void train_to(const char *algorithm, const char *seed, const char *record, char weights[FFB_SHA256_TEXT]) {
+  assert_succeeds(
+      RUN("train", "--algorithm", algorithm, SMALL, EPOCHS, NETWORK, "--seed", seed, "--record", in(record)));
+  weights_of(in(record), weights);
+}
+
+static void same_seed_gives_the_same_weights(void **state) {
+  static const char *const algorithms[] = {"bp_fp32", "bp_int8", "bp_ui8", "bp_gdai8", "ff_int8"};
+  (void)state;
+  for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++) {
+    char first[FFB_SHA256_TEXT], second[FFB_SHA256_TEXT], other[FFB_SHA256_TEXT];
+    train_to(algorithms[i], "1", "first.json", first);
+    train_to(algorithms[i], "1", "second.json", second);
+    train_to(algorithms[i], "2", "other.json", other);
+    assert_string_equal(first, second);
+    assert_string_not_equal(first, other);
+  }
+}
+
+/* ---- killed and resumed ---------------------------------------------------------------------------------------------
+ */
+
+/* Kill again and again, after times that spread over start, training and writing, until the run gets through. */
+static void kill_until_done(const char *const *arguments, unsigned seed) {
+  int killed = 0;
+  for (int attempt = 0; attempt < 40; attempt++) {
+    pid_t child = start(PROGRAM, arguments);
+    pause_milliseconds(20 + (long)(rand_r(&seed) % 100) + 8 * attempt);
+    kill(child, SIGKILL);
+    struct result result = wait_for(child);
+    if (result.status == 0) {
+      assert_true(killed > 0);
+      return;
+    }
+    assert_int_equal(result.status, -SIGKILL);
+    killed++;
+  }
+  assert_succeeds(wait_for(start(PROGRAM, arguments)));
+}
+
+#define KILLED(...)                                                                                                    \
+  LIST("train", __VA_ARGS__, SMALL, NETWORK, "--record", in("killed.json"), "--checkpoint", in("checkpoint"),          \
+       "--checkpoint-seconds", "0.01", "--resume", "--quiet")
+#define WHOLE(...) LIST("train", __VA_ARGS__, SMALL, NETWORK, "--record", in("whole.json"), "--quiet")
+
+static void compare_killed(const char *const *whole, const char *const *killed, unsigned seed) {
+  char one[FFB_SHA256_TEXT], other[FFB_SHA256_TEXT];
+  assert_succeeds(wait_for(start(PROGRAM, whole)));
+  kill_until_done(killed, seed);
+  weights_of(in("whole.json"), one);
+  weights_of(in("killed.json"), other);
+  assert_string_equal(one, other);
+  json_t *first = load(in("whole.json")), *second = load(in("killed.json"));
+  /* Not only the weights: the history too. */
+  size_t epochs = json_array_size(field(first, "epochs"));
+  assert_int_equal(json_array_size(field(second, "epochs")), epochs);
+  for (size_t i = 0; i < epochs; i++) {
+    static const char *const keys[] = {"loss", "train_accuracy", "validation_accuracy"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+      assert_true(json_equal(json_object_get(json_array_get(field(first, "epochs"), i), keys[k]),
+                             json_object_get(json_array_get(field(second, "epochs"), i), keys[k])));
+  }
+  assert_true(json_equal(field(first, "time.steps"), field(second, "time.steps")));
+  assert_true(json_equal(field(first, "accuracy"), field(second, "accuracy")));
+  json_decref(first);
+  json_decref(second);
+  assert_false(exists(in("checkpoint/ffbench.checkpoint")));
+  assert_nothing_temporary();
+}
+
+static void killed_run_ends_with_the_same_weights(void **state) {
+  (void)state;
+  compare_killed(WHOLE("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000"),
+                 KILLED("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000"), 1);
+}
+
+static void killed_bp_ui8_ends_with_the_same_weights(void **state) {
+  (void)state;
+  compare_killed(WHOLE("--algorithm", "bp_ui8", "--epochs", "12", "--set", "search_period=7"),
+                 KILLED("--algorithm", "bp_ui8", "--epochs", "12", "--set", "search_period=7"), 2);
+}
+
+static void killed_ff_int8_ends_with_the_same_weights(void **state) {
+  (void)state;
+  compare_killed(WHOLE("--algorithm", "ff_int8", "--epochs", "12", "--set", "negatives_drawn=once"),
+                 KILLED("--algorithm", "ff_int8", "--epochs", "12", "--set", "negatives_drawn=once"), 3);
+}
+
+/* ---- interrupted ----------------------------------------------------------------------------------------------------
+ */
+
+#define SLOW "--plugin", COUNTING, SMALL, "--epochs", "3", "--set", "microseconds=20000"
+
+static struct result interrupt(int signal_number, const char *record) {
+  pid_t child = START("train", SLOW, "--record", in(record), "--checkpoint", in("checkpoint"), "--resume", "--quiet");
+  while (!exists(in("checkpoint/ffbench.checkpoint.lock")))
+    pause_milliseconds(5);
+  pause_milliseconds(120);
+  kill(child, signal_number);
+  return wait_for(child);
+}
+
+static void interrupted_run_leaves_a_checkpoint(void **state) {
+  (void)state;
+  char one[FFB_SHA256_TEXT], other[FFB_SHA256_TEXT];
+  assert_succeeds(RUN("train", SLOW, "--record", in("whole.json")));
+  static const int signals[] = {SIGINT, SIGTERM};
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+    assert_fails(interrupt(signals[i], "r.json"), 130, "--resume");
+    assert_true(exists(in("checkpoint/ffbench.checkpoint")));
+    assert_nothing_temporary();
+    json_t *record = load(in("r.json"));
+    assert_string_equal(json_string_value(field(record, "status")), "interrupted");
+    assert_true(json_is_null(field(record, "accuracy.test")));
+    json_decref(record);
+  }
+  assert_succeeds(RUN("train", SLOW, "--record", in("r.json"), "--checkpoint", in("checkpoint"), "--resume"));
+  weights_of(in("whole.json"), one);
+  weights_of(in("r.json"), other);
+  assert_string_equal(one, other);
+  json_t *record = load(in("r.json"));
+  assert_int_equal(json_integer_value(field(record, "time.resumes")), 2);
+  json_decref(record);
+  assert_false(exists(in("checkpoint/ffbench.checkpoint")));
+}
+
+static void interruption_spares_a_finished_record(void **state) {
+  (void)state;
+  char one[FFB_SHA256_TEXT], other[FFB_SHA256_TEXT];
+  assert_succeeds(RUN("train", SLOW, "--record", in("r.json")));
+  weights_of(in("r.json"), one);
+  assert_int_equal(interrupt(SIGINT, "r.json").status, 130);
+  weights_of(in("r.json"), other);
+  assert_string_equal(one, other);
+}
+
+/* ---- checkpoints that must be refused
+ * --------------------------------------------------------------------------------- */
+
+#define CHECKPOINT "--checkpoint", in("checkpoint"), "--resume", "--record", in("r.json"), "--quiet"
+
+static void make_checkpoint(void) {
+  pid_t child =
+      START("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "100000", "--set", "model.hidden=8", CHECKPOINT);
+  while (!exists(in("checkpoint/ffbench.checkpoint")))
+    pause_milliseconds(5);
+  kill(child, SIGTERM);
+  assert_int_equal(wait_for(child).status, 130);
+}
+
+static void change_byte(const char *path, long offset, int whence) {
+  FILE *file = fopen(path, "r+b");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, offset, whence), 0);
+  int byte = fgetc(file);
+  assert_int_equal(fseek(file, -1, SEEK_CUR), 0);
+  fputc(byte ^ 1, file);
+  fclose(file);
+}
+
+#define RESUME(...) RUN("train", SMALL, "--epochs", "100000", CHECKPOINT, __VA_ARGS__)
+#define SAME        "--algorithm", "bp_fp32", "--set", "model.hidden=8"
+
+static void checkpoint_of_another_run_is_refused(void **state) {
+  (void)state;
+  make_checkpoint();
+  const char *path = in("checkpoint/ffbench.checkpoint");
+  struct stat before, after;
+  assert_int_equal(stat(path, &before), 0);
+  assert_fails(RESUME("--algorithm", "bp_fp32", "--set", "model.hidden=9"), 1, "model_options.hidden is \"8\" there");
+  assert_fails(RESUME(SAME, "--seed", "2"), 1, "seed is 1 there and 2 here");
+  assert_fails(RESUME(SAME, "--set", "momentum=0.5"), 1, "options.momentum");
+  assert_fails(RESUME("--algorithm", "bp_int8", "--set", "model.hidden=8"), 1, "another run");
+  assert_fails(RUN("train", SAME, SMALL, "--epochs", "5", CHECKPOINT), 1, "epochs is 100000 there and 5 here");
+  assert_fails(RUN("train", SAME, SMALL, "--checkpoint", in("checkpoint"), "--record", in("r.json"), "--quiet"), 1,
+               "--resume");
+  /* Nothing was lost meanwhile. */
+  assert_int_equal(stat(path, &after), 0);
+  assert_int_equal(before.st_ino, after.st_ino);
+}
+
+static void damaged_checkpoint_is_refused(void **state) {
+  (void)state;
+  make_checkpoint();
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s", in("checkpoint/ffbench.checkpoint"));
+  struct stat status;
+  assert_int_equal(stat(path, &status), 0);
+  static const struct {
+    long offset;
+    int whence;
+  } places[] = {{12, SEEK_SET}, {100, SEEK_SET}, {-1000, SEEK_END}, {-1, SEEK_END}};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    change_byte(path, places[i].offset, places[i].whence);
+    struct result result = RESUME(SAME);
+    assert_fails(result, 1, "damaged");
+    assert_non_null(strstr(result.errors, path));
+    change_byte(path, places[i].offset, places[i].whence);
+  }
+  assert_int_equal(truncate(path, status.st_size - 500), 0);
+  assert_fails(RESUME(SAME), 1, "damaged");
+  assert_int_equal(truncate(path, 5), 0);
+  assert_fails(RESUME(SAME), 1, "too short");
+  FILE *file = fopen(path, "w");
+  for (int i = 0; i < 100; i++)
+    fputs("no checkpoint", file);
+  fclose(file);
+  assert_fails(RESUME(SAME), 1, "is none that this ffbench reads");
+}
+
+/* ---- plugins and weights
+ * --------------------------------------------------------------------------------------------- */
+
+static void template_trainer_builds_elsewhere_and_runs(void **state) {
+  (void)state;
+  char command[4 * PATH_MAX], here[PATH_MAX];
+  assert_non_null(getcwd(here, sizeof here));
+  /* A sanitized object needs the flags of the program that opens it. */
+  bool sanitized = strstr(FFB_BUILD_DIRECTORY, "sanitize") != NULL;
+  snprintf(command, sizeof command,
+           "cp -r docs/template-trainer %s/mine && make -s -C %s/mine FFBENCH=%s FFBENCH_BUILD=%s/" FFB_BUILD_DIRECTORY
+           " CFLAGS='-O1 -Wall -Wextra -Wpedantic -Werror%s' && " PROGRAM
+           " train --plugin %s/mine/feedback_alignment.so --dataset synthetic_digits --synthetic-train 1200"
+           " --synthetic-test 400 --epochs 4 --set model.hidden=64 --set learning_rate=0.2 --record %s",
+           folder, folder, here, here, sanitized ? " -fsanitize=address,undefined" : "", folder, in("r.json"));
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  json_t *record = load(in("r.json"));
+  assert_string_equal(json_string_value(field(record, "config.algorithm")), "feedback_alignment");
+  assert_true(json_number_value(field(record, "accuracy.test")) > 40);
+  json_decref(record);
+}
+
+static void weights_are_saved_when_asked(void **state) {
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json"),
+                      "--save-weights", in("weights.safetensors")));
+  struct stat status;
+  assert_int_equal(stat(in("weights.safetensors"), &status), 0);
+  /* 784 x 24, 24 x 16 and 16 x 10 floats, and a header. */
+  assert_true(status.st_size > 4 * (784 * 24 + 24 * 16 + 16 * 10));
+  assert_nothing_temporary();
+}
+
+/* ---- set-up
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static int make_folder(void **state) {
+  (void)state;
+  snprintf(folder, sizeof folder, "/tmp/ffbench-program-XXXXXX");
+  return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+  (void)status, (void)kind, (void)walk;
+  return remove(path);
+}
+
+static int remove_folder(void **state) {
+  (void)state;
+  return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void) {
+  /* Threads that spin while they wait would take the processors from each other. */
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  const struct CMUnitTest tests[] = {
+      CASE(wrong_usage_ends_with_2),
+      CASE(help_tells_the_options),
+      CASE(list_shows_everything),
+      CASE(doctor_concludes),
+      CASE(output_that_is_not_read_is_a_failure),
+      CASE(record_holds_what_it_must),
+      CASE(every_step_is_timed),
+      CASE(command_of_a_record_repeats_it),
+      CASE(places_that_cannot_be_written_are_refused),
+      CASE(full_disk_costs_no_earlier_record),
+      CASE(run_goes_on_without_room_for_checkpoints),
+      CASE(one_record_is_made_by_one_process),
+      CASE(diverged_run_says_so),
+      CASE(failing_step_leaves_no_record),
+      CASE(same_seed_gives_the_same_weights),
+      CASE(killed_run_ends_with_the_same_weights),
+      CASE(killed_bp_ui8_ends_with_the_same_weights),
+      CASE(killed_ff_int8_ends_with_the_same_weights),
+      CASE(interrupted_run_leaves_a_checkpoint),
+      CASE(interruption_spares_a_finished_record),
+      CASE(checkpoint_of_another_run_is_refused),
+      CASE(damaged_checkpoint_is_refused),
+      CASE(template_trainer_builds_elsewhere_and_runs),
+      CASE(weights_are_saved_when_asked),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
