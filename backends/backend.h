@@ -32,7 +32,8 @@ enum { FFB_DIMENSIONS = 4, FFB_MAX_CHANNELS = 4, FFB_MAX_CLASSES = 64 };
 /* A dense row-major tensor. Images are N, H, W, C; a matrix is [rows][columns] with the last two dimensions 1.
  * Linear weights are [out][in] as in PyTorch. */
 struct ffb_tensor {
-  void *data; /* device address; set once the memory plan is made, and fixed from then on */
+  void *data; /* device address; set once the memory plan is made, and fixed from then on. A view may start at any
+               * element; workspaces are aligned to 64 bytes */
   enum ffb_type type;
   enum ffb_tag tag;
   int64_t shape[FFB_DIMENSIONS];

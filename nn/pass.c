@@ -322,6 +322,8 @@ static struct ffb_tensor *weight_gradient(struct ffb_pass *pass, int number, str
 static struct ffb_quantised quantised_weight_gradient(struct ffb_pass *pass, int number, struct ffb_tensor *gw) {
   const struct ffb_precision *precision = &pass->parameters->precision;
   struct ffb_suq_scale range = {.x = gw, .range = FFB_RANGE_ABSMAX};
+  if (precision->gradient_range > 0)
+    range = (struct ffb_suq_scale){.range = FFB_RANGE_FIXED, .fixed = precision->gradient_range};
   return quantise(pass, range, gw, precision->weight_gradient_rounding, purpose(pass, STREAM_WEIGHT_GRADIENT, number));
 }
 
@@ -329,7 +331,8 @@ static bool emit_fused_update(struct ffb_pass *pass, int number, struct ffb_tens
   const struct ffb_precision *precision = &pass->parameters->precision;
   struct ffb_layer_parameters *own = &pass->parameters->layers[number];
   int node = pass->parameters->network->layers[number].inputs[0];
-  if (precision->separate_update || precision->int8_weights || precision->segments)
+  bool fixed_range = precision->quantise_weight_gradient && precision->gradient_range > 0; /* the slot has none */
+  if (precision->separate_update || precision->int8_weights || precision->segments || fixed_range)
     return false;
   if (!precision->int8 && has(pass, FFB_LINEAR_UPDATE_F32)) {
     FFB_EMIT(pass, LINEAR_UPDATE_F32, linear_update_f32, .gy = gy, .x = pass->nodes[node], .rule = own->rule);

@@ -146,7 +146,7 @@ void ffb_backprop_destroy(struct ffb_trainer_state *state) {
 bool ffb_backprop_train_step(struct ffb_trainer_state *s, const struct ffb_batch *batch, struct ffb_error *error) {
   bool search = s->search_period > 0 && s->step % s->search_period == 0;
   struct stage *stage = &s->train[batch->rows != s->batch][search];
-  if (batch->rows != stage->rows)
+  if (!stage->program || batch->rows != stage->rows)
     return ffb_fail(error, "a batch of %lld rows was not planned for", (long long)batch->rows);
   double rate = ffb_schedule_rate(&s->optimiser, s->step, s->steps, s->steps_per_epoch);
   bool good = ffb_step_scalars_write(&s->parameters.step, s->plan, &s->optimiser, rate, 0, s->step, 0, error) &&

@@ -124,7 +124,7 @@ static uint32_t draw_number(const struct ffb_trainer_state *s, int64_t epoch) {
 static bool train_step(struct ffb_trainer_state *s, const struct ffb_batch *batch, struct ffb_error *error) {
   int64_t epoch = s->step / s->steps_per_epoch;
   struct ff_stage *stage = &s->train[unit_in_training(s, epoch)][batch->rows != s->batch];
-  if (batch->rows != stage->rows)
+  if (!stage->program || batch->rows != stage->rows)
     return ffb_fail(error, "a batch of %lld rows was not planned for", (long long)batch->rows);
   const struct ffb_optimiser_options *optimiser = &s->settings.optimiser;
   double rate = ffb_schedule_rate(optimiser, s->step, s->steps, s->steps_per_epoch);

@@ -84,10 +84,11 @@ struct ffb_cpu_kernels {
   void (*broadcast_columns_s8)(int32_t *words, int64_t stride_words, int32_t *start, const int8_t *x, int64_t stride,
                                int64_t count, int64_t k);
 
-  /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. tile_s8 without out only
+  /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. An F32 panel
+   * may be a row-major matrix in place, panel_step words from row to row. tile_s8 without out only
    * returns the largest absolute sum. */
-  void (*tile_f32)(int count, float *out, const float *panel, const float *rows, int64_t row_stride, int64_t row_step,
-                   int64_t groups);
+  void (*tile_f32)(int count, float *out, const float *panel, int64_t panel_step, const float *rows,
+                   int64_t row_stride, int64_t row_step, int64_t groups);
   uint32_t (*tile_s8)(int count, int32_t *out, const int32_t *panel, const int32_t *rows, int64_t row_stride,
                       int64_t row_step, int64_t groups, const int32_t *start);
   /* Finish a tile: its rows are rows of y (from row0, column0; `count` valid columns), or, transposed, columns of y. */

@@ -65,6 +65,24 @@ static inline vi words_of_row(const int8_t *p, int64_t n) {
   return (vi)_mm512_maskz_loadu_epi8(((__mmask64)1 << n) - 1, p);
 }
 
+/* Columns of four rows as words, 64 at a time. */
+#define INTERLEAVED_PANELS 2
+static inline void interleave(const int8_t *x, int64_t stride, vi words[INTERLEAVED_PANELS][2]) {
+  __m512i row0 = _mm512_loadu_si512(x), row1 = _mm512_loadu_si512(x + stride);
+  __m512i row2 = _mm512_loadu_si512(x + 2 * stride), row3 = _mm512_loadu_si512(x + 3 * stride);
+  __m512i low01 = _mm512_unpacklo_epi8(row0, row1), high01 = _mm512_unpackhi_epi8(row0, row1);
+  __m512i low23 = _mm512_unpacklo_epi8(row2, row3), high23 = _mm512_unpackhi_epi8(row2, row3);
+  /* Columns 0-3, 4-7, 8-11 and 12-15 of each quarter of 16. */
+  __m512i a = _mm512_unpacklo_epi16(low01, low23), b = _mm512_unpackhi_epi16(low01, low23);
+  __m512i c = _mm512_unpacklo_epi16(high01, high23), d = _mm512_unpackhi_epi16(high01, high23);
+  __m512i ab01 = _mm512_shuffle_i32x4(a, b, 0x44), ab23 = _mm512_shuffle_i32x4(a, b, 0xEE);
+  __m512i cd01 = _mm512_shuffle_i32x4(c, d, 0x44), cd23 = _mm512_shuffle_i32x4(c, d, 0xEE);
+  words[0][0] = (vi)_mm512_shuffle_i32x4(ab01, cd01, 0x88);
+  words[0][1] = (vi)_mm512_shuffle_i32x4(ab01, cd01, 0xDD);
+  words[1][0] = (vi)_mm512_shuffle_i32x4(ab23, cd23, 0x88);
+  words[1][1] = (vi)_mm512_shuffle_i32x4(ab23, cd23, 0xDD);
+}
+
 #include "backends/cpu/kernels.inc"
 
 const struct ffb_cpu_kernels *ffb_cpu_kernels_avx512(void) {

@@ -66,7 +66,7 @@ static void run_tile(const struct product *product, int rows, void *tile, const 
   if (product->integer)
     product->kernels->tile_s8(rows, tile, panel, left, row_stride, row_step, product->groups, start);
   else
-    product->kernels->tile_f32(rows, tile, panel, left, row_stride, row_step, product->groups);
+    product->kernels->tile_f32(rows, tile, panel, product->kernels->panel, left, row_stride, row_step, product->groups);
 }
 
 /* Panels of columns of b, from the first of `panels` on. */
@@ -161,25 +161,38 @@ static struct down_scratch down_scratch(const struct product *product, int threa
   return (struct down_scratch){panels, rows, rows + product->m * row_words(product)};
 }
 
+/* A panel of one block: packed, or, if it is F32 and whole, where it lies. */
+static void down_tile(const struct product *product, const struct down_scratch *scratch, int32_t *tile,
+                      const int32_t *panel, struct ffb_cpu_span rows, int64_t column) {
+  const struct ffb_cpu_kernels *kernels = product->kernels;
+  int count = (int)(rows.end - rows.begin);
+  if (product->integer) {
+    kernels->tile_s8(count, tile, panel, scratch->rows + rows.begin * row_words(product), row_words(product), 1,
+                     product->groups, scratch->start + rows.begin);
+    return;
+  }
+  const float *left = (const float *)product->a + rows.begin * product->k;
+  if (column + kernels->panel <= product->n)
+    kernels->tile_f32(count, (float *)tile, (const float *)product->b + column, product->n, left, product->k, 1,
+                      product->groups);
+  else
+    kernels->tile_f32(count, (float *)tile, (const float *)panel, kernels->panel, left, product->k, 1, product->groups);
+}
+
 static void down_columns(const struct product *product, const struct down_scratch *scratch, int part,
                          struct ffb_cpu_span columns) {
   const struct ffb_cpu_kernels *kernels = product->kernels;
   int32_t *panels = scratch->panels + part * BLOCK_PANELS * panel_words(product);
   int64_t tiles = (product->m + kernels->tile_rows - 1) / kernels->tile_rows, width = kernels->panel;
-  const int32_t none[FFB_CPU_MAX_TILE_ROWS] = {0};
   _Alignas(ALIGNMENT) int32_t tile[FFB_CPU_MAX_TILE_ROWS * FFB_CPU_MAX_PANEL];
-  pack_columns(product, panels, columns);
-  for (int64_t t = 0; t < tiles; t++) {
-    struct ffb_cpu_span rows = ffb_cpu_share(product->m, 1, tiles, t);
-    const void *left = (const float *)product->a + rows.begin * product->k;
-    if (product->integer)
-      left = scratch->rows + rows.begin * row_words(product);
-    for (int64_t p = 0; columns.begin + p * width < columns.end; p++) {
-      int64_t first = columns.begin + p * width, count = columns.end - first;
-      run_tile(product, (int)(rows.end - rows.begin), tile, panels + p * panel_words(product), left,
-               product->integer ? row_words(product) : product->k, 1, product->integer ? scratch->start + rows.begin : none);
-      kernels->finish_rows(&product->finish, tile, (int)(rows.end - rows.begin), rows.begin, first,
-                           count < width ? count : width);
+  if (product->integer || columns.end - columns.begin < width)
+    pack_columns(product, panels, columns);
+  for (int64_t column = columns.begin; column < columns.end; column += width) {
+    int64_t valid = columns.end - column < width ? columns.end - column : width;
+    for (int64_t t = 0; t < tiles; t++) {
+      struct ffb_cpu_span rows = ffb_cpu_share(product->m, 1, tiles, t);
+      down_tile(product, scratch, tile, panels + (column - columns.begin) * product->groups, rows, column);
+      kernels->finish_rows(&product->finish, tile, (int)(rows.end - rows.begin), rows.begin, column, valid);
     }
   }
 }
@@ -198,7 +211,7 @@ static void down(const struct ffb_device *device, const struct product *product)
     }
 #pragma omp barrier
     struct ffb_cpu_span share = ffb_cpu_share(product->n, kernels->panel, parts, part);
-    int64_t block = (int64_t)BLOCK_PANELS * kernels->panel;
+    int64_t block = (product->integer ? (int64_t)BLOCK_PANELS : 1) * kernels->panel;
     for (int64_t first = share.begin; first < share.end; first += block) {
       struct ffb_cpu_span columns = {first, first + block < share.end ? first + block : share.end};
       down_columns(product, &scratch, part, columns);
