@@ -85,8 +85,8 @@ static struct call *add(struct bench *bench, enum ffb_operator operation, const 
 /* ---- the three steps ------------------------------------------------------------------------------------------ */
 
 struct layer {
-  struct ffb_tensor *w, *momentum, *x, *y, *gy;     /* FP32; x of the first layer is the batch */
-  struct ffb_tensor *wq, *xq, *gq;                  /* INT8 */
+  struct ffb_tensor *w, *momentum, *x, *y, *gy; /* FP32; x of the first layer is the batch */
+  struct ffb_tensor *wq, *xq, *gq;              /* INT8 */
   struct ffb_tensor *w_scale, *x_scale, *gy_scale;
 };
 

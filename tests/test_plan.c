@@ -948,6 +948,13 @@ static void arena_that_does_not_fit_is_named(void **state) {
   }
 }
 
+static int64_t step_number(const struct subject *s) {
+  int64_t step = -1;
+  assert_int_equal(s->trainer->save(s->state, NULL), sizeof step);
+  s->trainer->save(s->state, &step);
+  return step;
+}
+
 /* Whatever fails on the device, in a step or in a prediction, comes back as one line that names the backend. */
 static void failing_device_is_reported(void **state) {
   struct records *records = *state;
@@ -960,8 +967,10 @@ static void failing_device_is_reported(void **state) {
     bool step_done = false, predicted = false;
     for (long n = 1; !step_done || !predicted; n++) {
       error = (struct ffb_error){0};
+      int64_t before = step_number(&s);
       watch.fail_in = step_done ? 0 : n;
       step_done = s.trainer->train_step(s.state, &batch, &error);
+      assert_int_equal(step_number(&s), before + step_done);
       if (!step_done)
         assert_mentions(&error, "backend watching: ");
       watch.fail_in = predicted ? 0 : n;

@@ -7,15 +7,32 @@
 
 #include <omp.h>
 
+enum {
+  FFB_CPU_GEMM_DEPTH = 1024, /* GEMM_F32 sums K in blocks of this many */
+  FFB_CPU_ALIGNMENT = 64,
+};
+
 struct ffb_device {
   const struct ffb_cpu_kernels *kernels;
+  const char *refused; /* kernels that failed the self-test, if any */
   int threads;
-  bool library_s8;     /* GEMM_S8 by oneDNN: it passed the self-test and was asked for */
-  const char *s8_fact; /* why, for describe */
-  void *scratch;       /* for calls whose caller gave no workspace */
+  void *panel_block;
+  float *panels;       /* GEMM_F32: one panel of FFB_CPU_GEMM_DEPTH words for each thread */
+  void *scratch_block; /* for calls whose caller gave no workspace */
   size_t scratch_bytes;
   char failure[256];
 };
+
+static inline void *ffb_cpu_aligned(void *pointer, size_t alignment) {
+  return (char *)pointer + (alignment - (uintptr_t)pointer % alignment) % alignment;
+}
+
+/* Scratch for one call: the workspace that the caller gave, or memory of the device's own, which stays. Null with the
+ * device's failure set when there is none. */
+void *ffb_cpu_scratch(struct ffb_device *device, const struct ffb_tensor *workspace, size_t bytes);
+
+/* Whether the device's kernels multiply INT8 exactly, in every form. */
+bool ffb_cpu_self_test(struct ffb_device *device);
 
 /* Work of fewer elements than this is not worth waking the other threads for (about a microsecond). */
 enum { FFB_CPU_SHARED_ELEMENTS = 1 << 14 };
@@ -49,17 +66,12 @@ struct ffb_cpu_rounding ffb_cpu_rounding_of(enum ffb_rounding rounding, uint64_t
 void ffb_cpu_sgd_of(struct ffb_cpu_update *update, const struct ffb_sgd *rule);
 void ffb_cpu_adam_of(struct ffb_cpu_update *update, const struct ffb_adam *rule);
 
-/* The operators, by file: elementwise.c, products.c. */
+/* The operators, in elementwise.c, products.c and gemm_f32.c. */
 #define FFB_CPU_DECLARE(NAME, name, optional)                                                                          \
   bool ffb_cpu_##name(struct ffb_device *device, const union ffb_arguments *arguments);
 FFB_OPERATORS(FFB_CPU_DECLARE)
 #undef FFB_CPU_DECLARE
 
 size_t ffb_cpu_workspace(struct ffb_device *device, enum ffb_operator operation, const union ffb_arguments *arguments);
-
-/* oneDNN's integer product, in onednn.c; false where it is missing or failed. Shapes as in struct ffb_gemm_s8. */
-bool ffb_cpu_onednn_gemm_s8(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const int8_t *a,
-                            const int8_t *b, int32_t *c);
-const char *ffb_cpu_onednn_version(void);
 
 #endif

@@ -173,7 +173,7 @@ bool ffb_cpu_convert_images(struct ffb_device *device, const union ffb_arguments
     for (int byte = 0; byte < 256; byte++)
       value[c][byte] = ((float)byte / 255 - convert->mean[c]) / convert->deviation[c];
   }
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, rows * columns))
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, rows *columns))
   {
     struct ffb_cpu_span share = my_rows(rows);
     for (int64_t m = share.begin; m < share.end; m++) {

@@ -52,12 +52,12 @@ struct ffb_cpu_outer {
 struct ffb_cpu_update {
   enum ffb_rule kind;
   float *weights, *first, *second; /* first: momentum of SGD (null without), or Adam's first moment */
-  int64_t stride; /* elements of a row */
-  float rate; /* learning_rate * multiplier */
+  int64_t stride;                  /* elements of a row */
+  float rate;                      /* learning_rate * multiplier */
   float decay, momentum;
   float beta1, beta2, complement1, complement2, correction1, correction2, epsilon; /* complement = 1 - beta */
-  bool integer; /* the gradient's words are S32 */
-  float scale;  /* of an S32 word */
+  bool integer;                                                                    /* the gradient's words are S32 */
+  float scale;                                                                     /* of an S32 word */
   bool quantise; /* round the gradient to INT8 and back */
   float quantum, reciprocal;
   struct ffb_cpu_rounding rounding;
@@ -68,9 +68,9 @@ struct ffb_cpu_kernels {
   int lanes, panel, tile_rows, group;
   const char *dot; /* how INT8 is multiplied, for describe */
 
-  /* Pack panels. k = elements along K, stride between rows of x. _rows: words g0 .. g1-1 of one panel; lane l is row l of
-   * x (`count` valid rows, the rest zero), words run along the row. _columns: as many panels as `count` columns need,
-   * panel_words apart; lane l is column l, words run down the columns. */
+  /* Pack panels. k = elements along K, stride between rows of x. _rows: words g0 .. g1-1 of one panel; lane l is row l
+   * of x (`count` valid rows, the rest zero), words run along the row. _columns: as many panels as `count` columns
+   * need, panel_words apart; lane l is column l, words run down the columns. */
   void (*panel_rows_f32)(float *panel, const float *x, int64_t stride, int64_t count, int64_t g0, int64_t g1);
   void (*panel_columns_f32)(float *panel, int64_t panel_words, const float *x, int64_t stride, int64_t count,
                             int64_t k);
@@ -78,7 +78,8 @@ struct ffb_cpu_kernels {
                         int64_t g1);
   void (*panel_columns_s8)(int32_t *panel, int64_t panel_words, const int8_t *x, int64_t stride, int64_t count,
                            int64_t k);
-  /* The broadcast operand. _row: one row of k elements as words, zero-padded; returns `start`. _columns: `panel` columns
+  /* The broadcast operand. _row: one row of k elements as words, zero-padded (not written where words is null: whole
+   * words of 4 bytes can be broadcast from where they lie); returns `start`. _columns: `panel` columns
    * (count valid) as words[g][stride_words]; start[l] for each. */
   int32_t (*broadcast_row_s8)(int32_t *words, const int8_t *x, int64_t k);
   void (*broadcast_columns_s8)(int32_t *words, int64_t stride_words, int32_t *start, const int8_t *x, int64_t stride,
@@ -87,8 +88,8 @@ struct ffb_cpu_kernels {
   /* One tile; word g of row r is rows[r * row_stride + g * row_step]. out is [rows][panel]. An F32 panel
    * may be a row-major matrix in place, panel_step words from row to row. tile_s8 without out only
    * returns the largest absolute sum. */
-  void (*tile_f32)(int count, float *out, const float *panel, int64_t panel_step, const float *rows,
-                   int64_t row_stride, int64_t row_step, int64_t groups);
+  void (*tile_f32)(int count, float *out, const float *panel, int64_t panel_step, const float *rows, int64_t row_stride,
+                   int64_t row_step, int64_t groups);
   uint32_t (*tile_s8)(int count, int32_t *out, const int32_t *panel, const int32_t *rows, int64_t row_stride,
                       int64_t row_step, int64_t groups, const int32_t *start);
   /* Finish a tile: its rows are rows of y (from row0, column0; `count` valid columns), or, transposed, columns of y. */
@@ -96,8 +97,8 @@ struct ffb_cpu_kernels {
                       int64_t count);
   void (*finish_columns)(const struct ffb_cpu_finish *finish, const void *tile, int columns, int64_t column0,
                          int64_t row0, int64_t count);
-  /* Rows begin .. end-1 of a weight gradient: with absmax, the largest absolute word of an INT8 product, else the update,
-   * which returns the bits of the largest absolute new weight. */
+  /* Rows begin .. end-1 of a weight gradient: with absmax, the largest absolute word of an INT8 product, else the
+   * update, which returns the bits of the largest absolute new weight. */
   uint32_t (*outer_update)(const struct ffb_cpu_outer *outer, const struct ffb_cpu_update *update, bool absmax,
                            int64_t begin, int64_t end);
 

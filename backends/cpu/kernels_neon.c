@@ -4,7 +4,7 @@
 #include <sys/auxv.h>
 
 #define LANES     4
-#define TILE_ROWS 4
+#define TILE_ROWS 12
 #define GROUP     4
 #define OFFSET    0u
 #define ISA_NAME  "neon"

@@ -1,5 +1,5 @@
-/* For any processor: GCC's vector extension, and the baseline instructions of x86-64 where they are there. Also the place
- * where the functions that kernels.inc asks of an instruction set are explained. */
+/* For any processor: GCC's vector extension, and the baseline instructions of x86-64 where they are there. Also the
+ * place where the functions that kernels.inc asks of an instruction set are explained. */
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #else
@@ -7,7 +7,7 @@
 #endif
 
 #define LANES     4
-#define TILE_ROWS 4
+#define TILE_ROWS 6
 #define GROUP     2
 #define OFFSET    0u
 #define ISA_NAME  "portable"
@@ -128,7 +128,7 @@ static inline vi words_of_row(const int8_t *p, int64_t n) {
     memcpy(&bytes, p, 8);
   else
     memcpy(&bytes, p, (size_t)n);
-  return (vi)__builtin_convertvector(bytes, v16);
+  return (vi) __builtin_convertvector(bytes, v16);
 }
 
 #include "backends/cpu/kernels.inc"

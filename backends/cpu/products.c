@@ -9,11 +9,9 @@
 #include "backends/cpu/device.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 64, BLOCK_PANELS = 2 };
+enum { ALIGNMENT = FFB_CPU_ALIGNMENT, BLOCK_PANELS = 2 };
 
 static int64_t rounded_up(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit * unit;
@@ -62,7 +60,7 @@ static int64_t panel_count(const struct product *product, int64_t columns) {
 }
 
 static void run_tile(const struct product *product, int rows, void *tile, const void *panel, const void *left,
-                         int64_t row_stride, int64_t row_step, const int32_t *start) {
+                     int64_t row_stride, int64_t row_step, const int32_t *start) {
   if (product->integer)
     product->kernels->tile_s8(rows, tile, panel, left, row_stride, row_step, product->groups, start);
   else
@@ -104,30 +102,46 @@ static void across_pack(const struct product *product, int parts, int part) {
   }
 }
 
+/* Rows of b for one tile: where they are broadcast from. */
+struct across_rows {
+  const void *words;
+  int64_t stride;
+  int32_t start[FFB_CPU_MAX_TILE_ROWS];
+};
+
+static struct across_rows across_rows(const struct product *product, int32_t *copy, int64_t first, int count) {
+  struct across_rows rows = {.words = product->b, .stride = product->k};
+  if (!product->integer) {
+    rows.words = (const float *)product->b + first * product->k;
+    return rows;
+  }
+  const int8_t *b = (const int8_t *)product->b + first * product->k;
+  bool in_place = product->kernels->group == 4 && product->k % 4 == 0;
+  rows.words = in_place ? (const void *)b : copy;
+  rows.stride = in_place ? product->groups : row_words(product);
+  for (int r = 0; r < count; r++)
+    rows.start[r] =
+        product->kernels->broadcast_row_s8(in_place ? NULL : copy + r * rows.stride, b + r * product->k, product->k);
+  return rows;
+}
+
 static void across_tiles(const struct product *product, int parts, int part) {
   const struct ffb_cpu_kernels *kernels = product->kernels;
-  int64_t panels = panel_count(product, product->m), stride = row_words(product);
+  int64_t panels = panel_count(product, product->m), width = kernels->panel;
   int32_t *copy =
-      (int32_t *)product->scratch + panels * panel_words(product) + part * FFB_CPU_MAX_TILE_ROWS * stride;
+      (int32_t *)product->scratch + panels * panel_words(product) + part * FFB_CPU_MAX_TILE_ROWS * row_words(product);
   struct ffb_cpu_span share = ffb_cpu_share(product->n, 1, parts, part);
   int64_t length = share.end - share.begin, tiles = (length + kernels->tile_rows - 1) / kernels->tile_rows;
   _Alignas(ALIGNMENT) int32_t tile[FFB_CPU_MAX_TILE_ROWS * FFB_CPU_MAX_PANEL];
   for (int64_t t = 0; t < tiles; t++) {
-    struct ffb_cpu_span rows = ffb_cpu_share(length, 1, tiles, t);
-    int64_t first = share.begin + rows.begin;
-    int count = (int)(rows.end - rows.begin);
-    int32_t start[FFB_CPU_MAX_TILE_ROWS] = {0};
-    const void *left = (const float *)product->b + first * product->k;
-    if (product->integer) {
-      for (int r = 0; r < count; r++)
-        start[r] = kernels->broadcast_row_s8(copy + r * stride, (const int8_t *)product->b + (first + r) * product->k,
-                                             product->k);
-      left = copy;
-    }
+    struct ffb_cpu_span span = ffb_cpu_share(length, 1, tiles, t);
+    int64_t first = share.begin + span.begin;
+    int count = (int)(span.end - span.begin);
+    struct across_rows rows = across_rows(product, copy, first, count);
     for (int64_t p = 0; p < panels; p++) {
-      const int32_t *panel = (const int32_t *)product->scratch + p * panel_words(product);
-      int64_t row0 = p * kernels->panel, valid = product->m - row0 < kernels->panel ? product->m - row0 : kernels->panel;
-      run_tile(product, count, tile, panel, left, product->integer ? stride : product->k, 1, start);
+      int64_t row0 = p * width, valid = product->m - row0 < width ? product->m - row0 : width;
+      run_tile(product, count, tile, (const int32_t *)product->scratch + p * panel_words(product), rows.words,
+               rows.stride, 1, rows.start);
       kernels->finish_columns(&product->finish, tile, count, first, row0, valid);
     }
   }
@@ -145,8 +159,15 @@ static void across(const struct ffb_device *device, const struct product *produc
 
 /* ---- down: y[m][n] = a[m][k] b[k][n] ---------------------------------------------------------------------------- */
 
+/* Words of panels that one thread packs at a time. F32 is used where it lies, but for columns that fill no panel. */
+static int64_t down_block(const struct product *product) {
+  return product->integer                       ? BLOCK_PANELS * panel_words(product)
+         : product->n % product->kernels->panel ? panel_words(product)
+                                                : 0;
+}
+
 static size_t down_bytes(const struct product *product, int threads) {
-  int64_t words = threads * BLOCK_PANELS * panel_words(product);
+  int64_t words = threads * down_block(product);
   if (product->integer)
     words += product->m * row_words(product) + rounded_up(product->m, FFB_CPU_MAX_LANES);
   return (size_t)rounded_up(words * 4, ALIGNMENT);
@@ -157,7 +178,7 @@ struct down_scratch {
   int32_t *panels, *rows, *start;
 };
 static struct down_scratch down_scratch(const struct product *product, int threads) {
-  int32_t *panels = product->scratch, *rows = panels + threads * BLOCK_PANELS * panel_words(product);
+  int32_t *panels = product->scratch, *rows = panels + threads * down_block(product);
   return (struct down_scratch){panels, rows, rows + product->m * row_words(product)};
 }
 
@@ -182,7 +203,7 @@ static void down_tile(const struct product *product, const struct down_scratch *
 static void down_columns(const struct product *product, const struct down_scratch *scratch, int part,
                          struct ffb_cpu_span columns) {
   const struct ffb_cpu_kernels *kernels = product->kernels;
-  int32_t *panels = scratch->panels + part * BLOCK_PANELS * panel_words(product);
+  int32_t *panels = scratch->panels + part * down_block(product);
   int64_t tiles = (product->m + kernels->tile_rows - 1) / kernels->tile_rows, width = kernels->panel;
   _Alignas(ALIGNMENT) int32_t tile[FFB_CPU_MAX_TILE_ROWS * FFB_CPU_MAX_PANEL];
   if (product->integer || columns.end - columns.begin < width)
@@ -335,27 +356,6 @@ static uint32_t outer_update(const struct ffb_device *device, const struct produ
 
 /* ---- operators ------------------------------------------------------------------------------------------------ */
 
-/* The workspace that the caller gave, or memory of the device's own, which stays. */
-static bool take_scratch(struct ffb_device *device, struct product *product, const struct ffb_tensor *workspace,
-                         size_t bytes) {
-  if (workspace && (size_t)ffb_elements(workspace) * ffb_type_bytes(workspace->type) >= bytes) {
-    product->scratch = workspace->data;
-    return true;
-  }
-  if (device->scratch_bytes < bytes) {
-    free(device->scratch);
-    device->scratch = aligned_alloc(ALIGNMENT, bytes);
-    device->scratch_bytes = device->scratch ? bytes : 0;
-    if (!device->scratch) {
-      snprintf(device->failure, sizeof device->failure,
-               "backend cpu: out of memory asking for %zu bytes of scratch: lower --batch", bytes);
-      return false;
-    }
-  }
-  product->scratch = device->scratch;
-  return true;
-}
-
 static struct product linear_product(const struct ffb_device *device, bool integer, bool transpose_w,
                                      const struct ffb_tensor *x, const struct ffb_tensor *w) {
   int64_t n = transpose_w ? ffb_rows(w) : ffb_columns(w);
@@ -381,7 +381,8 @@ bool ffb_cpu_linear_f32(struct ffb_device *device, const union ffb_arguments *ar
                                            .bias = linear->bias ? linear->bias->data : NULL,
                                            .mask = linear->mask ? linear->mask->data : NULL,
                                            .relu = linear->relu};
-  if (!take_scratch(device, &product, linear->workspace, linear_bytes(device, &product, linear->transpose_w)))
+  product.scratch = ffb_cpu_scratch(device, linear->workspace, linear_bytes(device, &product, linear->transpose_w));
+  if (!product.scratch)
     return false;
   run_linear(device, &product, linear->transpose_w);
   return true;
@@ -397,7 +398,8 @@ bool ffb_cpu_linear_s8(struct ffb_device *device, const union ffb_arguments *arg
                                            .bias = linear->bias ? linear->bias->data : NULL,
                                            .mask = linear->mask ? linear->mask->data : NULL,
                                            .relu = linear->relu};
-  if (!take_scratch(device, &product, linear->workspace, linear_bytes(device, &product, linear->transpose_w)))
+  product.scratch = ffb_cpu_scratch(device, linear->workspace, linear_bytes(device, &product, linear->transpose_w));
+  if (!product.scratch)
     return false;
   run_linear(device, &product, linear->transpose_w);
   return true;
@@ -420,7 +422,8 @@ bool ffb_cpu_linear_update_f32(struct ffb_device *device, const union ffb_argume
   struct product product = update_product(device, false, linear->gy, linear->x);
   struct ffb_cpu_update update = {.stride = product.n};
   update_rule(&update, &linear->rule);
-  if (!take_scratch(device, &product, linear->workspace, outer_bytes(&product)))
+  product.scratch = ffb_cpu_scratch(device, linear->workspace, outer_bytes(&product));
+  if (!product.scratch)
     return false;
   outer_update(device, &product, &update);
   return true;
@@ -435,7 +438,8 @@ bool ffb_cpu_linear_update_s8(struct ffb_device *device, const union ffb_argumen
                                   .quantise = linear->quantise_gradient};
   update.rounding = ffb_cpu_rounding_of(linear->rounding, linear->seed, linear->purpose, linear->step);
   update_rule(&update, &linear->rule);
-  if (!take_scratch(device, &product, linear->workspace, outer_bytes(&product)))
+  product.scratch = ffb_cpu_scratch(device, linear->workspace, outer_bytes(&product));
+  if (!product.scratch)
     return false;
   uint32_t bits = outer_update(device, &product, &update);
   if (linear->weight_scale) {
@@ -462,10 +466,8 @@ static size_t gemm_s8_bytes(const struct ffb_device *device, const struct ffb_ge
 bool ffb_cpu_gemm_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_gemm_s8 *gemm = &arguments->gemm_s8;
   struct product product = gemm_s8_product(device, gemm);
-  if (device->library_s8)
-    return ffb_cpu_onednn_gemm_s8(gemm->transpose_a, gemm->transpose_b, product.m, product.n, product.k, product.a,
-                                  product.b, gemm->c->data);
-  if (!take_scratch(device, &product, gemm->workspace, gemm_s8_bytes(device, gemm)))
+  product.scratch = ffb_cpu_scratch(device, gemm->workspace, gemm_s8_bytes(device, gemm));
+  if (!product.scratch)
     return false;
   if (gemm->transpose_a)
     outer(device, &product);
@@ -476,13 +478,13 @@ bool ffb_cpu_gemm_s8(struct ffb_device *device, const union ffb_arguments *argum
 
 size_t ffb_cpu_workspace(struct ffb_device *device, enum ffb_operator operation, const union ffb_arguments *arguments) {
   if (operation == FFB_GEMM_S8)
-    return device->library_s8 ? 0 : gemm_s8_bytes(device, &arguments->gemm_s8);
+    return gemm_s8_bytes(device, &arguments->gemm_s8);
   if (operation == FFB_LINEAR_F32 || operation == FFB_LINEAR_S8) {
     bool integer = operation == FFB_LINEAR_S8;
     bool transpose_w = integer ? arguments->linear_s8.transpose_w : arguments->linear_f32.transpose_w;
-    struct product product = linear_product(device, integer, transpose_w,
-                                            integer ? arguments->linear_s8.x : arguments->linear_f32.x,
-                                            integer ? arguments->linear_s8.w : arguments->linear_f32.w);
+    struct product product =
+        linear_product(device, integer, transpose_w, integer ? arguments->linear_s8.x : arguments->linear_f32.x,
+                       integer ? arguments->linear_s8.w : arguments->linear_f32.w);
     return linear_bytes(device, &product, transpose_w);
   }
   struct product product = {0};

@@ -1,5 +1,5 @@
-/* Vector types for kernels.inc, from LANES. GCC's vector extension does the arithmetic; only what it has no operator for
- * is written for each instruction set. */
+/* Vector types for kernels.inc, from LANES. GCC's vector extension does the arithmetic; only what it has no operator
+ * for is written for each instruction set. */
 #ifndef FFBENCH_BACKENDS_CPU_VECTORS_H
 #define FFBENCH_BACKENDS_CPU_VECTORS_H
 
