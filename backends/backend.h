@@ -369,6 +369,10 @@ struct ffb_goodness_gradient {
   bool accumulate; /* in/out gy += */
 };
 
+/* Optimiser state (momentum, moments) below this magnitude becomes 0: on its way to denormal numbers, which processors
+ * handle slowly, it is far too small to change a weight. */
+#define FFB_SMALLEST_STATE 1e-30f
+
 /* PyTorch's SGD: g += weight_decay * w; m = momentum * m + g; w -= learning_rate * multiplier * m. Without momentum
  * (null) w -= ... * g. FP32: w - (learning_rate * multiplier) * m. */
 struct ffb_sgd {

@@ -33,6 +33,7 @@ struct bench {
   int tensor_count;
   struct call calls[MAX_CALLS];
   int call_count;
+  double *seconds; /* one time for each call and step */
 };
 
 static void must(bool done, const char *what) {
@@ -77,8 +78,8 @@ static void give_workspace(struct bench *bench, struct call *call, struct ffb_te
 static struct call *add(struct bench *bench, enum ffb_operator operation, const char *what) {
   must(bench->call_count < MAX_CALLS, "too many calls");
   struct call *call = &bench->calls[bench->call_count++];
-  *call = (struct call){.operation = operation, .what = what, .seconds = calloc((size_t)bench->steps, sizeof(double))};
-  must(call->seconds != NULL, "out of memory");
+  *call = (struct call){.operation = operation, .what = what};
+  call->seconds = bench->seconds + (size_t)(bench->call_count - 1) * (size_t)bench->steps;
   return call;
 }
 
@@ -311,7 +312,6 @@ static void report(struct bench *bench, const char *title) {
       ideal += call->operations / peak;
     }
     printf("\n");
-    free(call->seconds);
   }
   double median = quantile(steps, bench->steps, 0.5);
   printf("  %-24s %10.1f %10.1f %10.1f %7.1f%%\n", "step", median * 1e6, steps[0] * 1e6, operations / median * 1e-9,
@@ -325,12 +325,20 @@ static void say(void *to, const char *name, const char *value) {
   printf("%s: %s\n", name, value);
 }
 
+static long argument(int argc, char **argv, int number, long otherwise) {
+  char *end = "";
+  long value = argc > number ? strtol(argv[number], &end, 10) : otherwise;
+  must(!*end && value > 0 && value <= 1 << 20, "usage: kernels [threads [batch [steps]]]");
+  return value;
+}
+
 int main(int argc, char **argv) {
-  struct bench bench = {.backend = &ffb_backend_cpu,
-                        .threads = argc > 1 ? atoi(argv[1]) : omp_get_num_procs(),
-                        .batch = argc > 2 ? atoi(argv[2]) : 32,
-                        .steps = argc > 3 ? atoi(argv[3]) : 400};
-  must(bench.threads > 0 && bench.batch > 0 && bench.steps > 0, "usage: kernels [threads [batch [steps]]]");
+  static struct bench bench = {.backend = &ffb_backend_cpu};
+  bench.threads = (int)argument(argc, argv, 1, omp_get_max_threads());
+  bench.batch = argument(argc, argv, 2, 32);
+  bench.steps = (int)argument(argc, argv, 3, 400);
+  bench.seconds = calloc((size_t)bench.steps * MAX_CALLS, sizeof *bench.seconds);
+  must(bench.seconds != NULL, "out of memory");
   struct ffb_device_request request = {.threads = bench.threads};
   char message[256] = "";
   must(bench.backend->open(&bench.device, &request, message, sizeof message), message);
@@ -354,5 +362,6 @@ int main(int argc, char **argv) {
   for (int t = 0; t < bench.tensor_count; t++)
     bench.backend->release(bench.device, bench.tensors[t].data);
   bench.backend->close(bench.device);
+  free(bench.seconds);
   return 0;
 }

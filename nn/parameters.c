@@ -59,7 +59,10 @@ static bool make_layer(struct ffb_parameters *p, int number, struct ffb_error *e
   if (!layer->bias)
     return true;
   own->bias = make(p, number, "bias", FFB_TAG_WEIGHTS, FFB_F32, bias_shape, error);
-  return own->bias && ffb_update_rule_create(&own->bias_rule, p->plan, &p->optimiser, &p->step, own->bias, error);
+  if (!own->bias || !ffb_update_rule_create(&own->bias_rule, p->plan, &p->optimiser, &p->step, own->bias, error))
+    return false;
+  set_multiplier(&own->bias_rule, own->multiplier);
+  return true;
 }
 
 /* The scales of the initial weights; with int8_weights also their rounding. */

@@ -235,6 +235,9 @@ static bool add_workspace(struct ffb_program *program, enum ffb_operator operati
 bool ffb_program_add(struct ffb_program *program, enum ffb_operator operation, const union ffb_arguments *arguments,
                      struct ffb_error *error) {
   struct call call = {.operation = operation, .arguments = *arguments};
+  if (program->plan->finished)
+    return ffb_fail(error, "%s in program %s: the memory plan is finished", ffb_operator_name(operation),
+                    program->name);
   if (!program->plan->backend->operators[operation])
     return ffb_fail(error, "backend %s has no operator %s", program->plan->backend->name, ffb_operator_name(operation));
   if (!ffb_operands_check(operation, arguments, error) || !add_workspace(program, operation, &call.arguments, error))

@@ -112,6 +112,13 @@ static void learns(const struct ffb_dataset_pair *pair, const struct lesson *les
 
 static struct ffb_dataset_pair digits, all_digits;
 
+/* The checks of a sanitizer make the two large cases take minutes, and see nothing in them that the small ones lack. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = true };
+#else
+enum { SANITIZED = false };
+#endif
+
 static void lesson_is_learnt(void **state) {
   learns(&digits, *state, 0);
 }
@@ -119,6 +126,8 @@ static void lesson_is_learnt(void **state) {
 /* The default dataset and the paper's network. */
 static void paper_network_learns_the_default_digits(void **state) {
   (void)state;
+  if (SANITIZED)
+    skip();
   learns(&all_digits,
          &(struct lesson){"bp_fp32, 784-1000-1000-10",
                           {"bp_fp32", "learning_rate=0.1", .hidden = "1000,1000", .epochs = 2, .batch = 32},
@@ -137,7 +146,7 @@ static void real_digits_are_learnt(void **state) {
       {"mnist, ff_int8", {"ff_int8", NULL, .epochs = 5, .batch = 32}, 80},
       {"mnist, ff_int8 one pass", {"ff_int8", "preset=one_pass", .epochs = 2, .batch = 32}, 88},
   };
-  if (!getenv("FFBENCH_DATA"))
+  if (SANITIZED || !getenv("FFBENCH_DATA"))
     skip();
   GOOD(ffb_dataset_load(&pair, &request, &error), &error);
   for (size_t i = 0; i < COUNT_OF(real); i++)

@@ -2,8 +2,8 @@
  * thresholds, objective and period are not public, so this reading is ours:
  * - segments = 1 (default, one product for each pass): a gradient is Gaussian if P(|g| > sigma) > 0.3, else
  * heavy-tailed; the clip of a heavy-tailed one is searched for the least direction deviation every search_period steps
- * in each layer, kept as a ratio to the current maximum and tracked by a moving average between searches. Stochastic
- * rounding throughout.
+ * in each layer, kept as a ratio to the current maximum and tracked by a moving average between searches. g_Y is
+ * rounded stochastically, everything else to nearest.
  * - segments = 2: scales max|g| / 63 and that / 2^k, k by search; each product becomes two over masked operands. */
 #include "algorithms/backprop/int8_options.h"
 

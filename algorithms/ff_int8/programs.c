@@ -169,6 +169,8 @@ static void emit_scalar(struct ffb_trainer_state *s, struct ffb_pass *pass, stru
     if (later) {
       total = ffb_emit_tensor(pass, FFB_TAG_GRADIENTS, FFB_F32, "lookahead", own->shape);
       FFB_EMIT(pass, ADD_SCALED, add_scaled, .out = total, .a = own, .b = later, .factor = s->parameters.step.lambda);
+    }
+    if (later && unit > 0) {
       sum = ffb_emit_tensor(pass, FFB_TAG_GRADIENTS, FFB_F32, "later", own->shape);
       FFB_EMIT(pass, ADD_SCALED, add_scaled, .out = sum, .a = own, .b = later);
     }

@@ -42,7 +42,7 @@ const struct ffb_option ff_option_table[] = {
            "which units' goodness is summed for each of the labels tried, or a linear head on the last unit"),
     CHOICE("input_rounding", input_rounding, "stochastic", roundings, "rounding of a unit's input in training"),
     CHOICE("gradient_rounding", gradient_rounding, "stochastic", roundings, "rounding of g_Y"),
-    NUMBER("logit_scale", logit_scale, "1", 1e-6, 1e6, "class groups: factor on the goodness before the softmax"),
+    NUMBER("logit_scale", logit_scale, "20", 1e-6, 1e6, "class groups: factor on the goodness before the softmax"),
     NUMBER("head_learning_rate", head_learning_rate, "0.1", 0, 1000, "learning rate of the linear head"),
     CHOICE("optimiser", optimiser, "preset", optimisers, "update rule"),
     NUMBER("learning_rate", learning_rate, "-1", -1, 1000, "learning rate at the start; -1: by preset"),
@@ -66,9 +66,9 @@ struct bundle {
 
 static const struct bundle bundles[] = {
     [FF_PAPER] = {FF_SUM_SQUARES, FF_NORMALIZE_L2, FF_LOOKAHEAD_SCALAR, FF_SKIP_FIRST, 2.0, FFB_RULE_SGD,
-                  FFB_SCHEDULE_LINEAR, 0.1, 0, 0.5},
+                  FFB_SCHEDULE_LINEAR, 0.3, 0, 0.5},
     [FF_TUNED] = {FF_SUM_SQUARES, FF_NORMALIZE_RMS, FF_LOOKAHEAD_SCALAR, FF_SKIP_FIRST, 0.0, FFB_RULE_SGD,
-                  FFB_SCHEDULE_LINEAR, 5e-4, 3e-4, 0.5},
+                  FFB_SCHEDULE_LINEAR, 3e-4, 3e-4, 0.5},
     [FF_ONE_PASS] = {FF_CLASS_GROUPS, FF_NORMALIZE_RMS, FF_LOOKAHEAD_OFF, FF_ALL_UNITS, 0.0, FFB_RULE_ADAM,
                      FFB_SCHEDULE_LINEAR, 1e-3, 0, 0.0},
 };

@@ -34,8 +34,8 @@ void *ffb_cpu_scratch(struct ffb_device *device, const struct ffb_tensor *worksp
 /* Whether the device's kernels multiply INT8 exactly, in every form. */
 bool ffb_cpu_self_test(struct ffb_device *device);
 
-/* Work of fewer elements than this is not worth waking the other threads for (about a microsecond). */
-enum { FFB_CPU_SHARED_ELEMENTS = 1 << 14 };
+/* Fewer elements or multiply-accumulates than this are not worth waking the other threads for (about a microsecond). */
+enum { FFB_CPU_SHARED_ELEMENTS = 1 << 14, FFB_CPU_SHARED_WORK = 1 << 16 };
 
 static inline int ffb_cpu_threads_for(const struct ffb_device *device, int64_t elements) {
   return elements < FFB_CPU_SHARED_ELEMENTS ? 1 : device->threads;

@@ -62,6 +62,10 @@ static void part_of_gemm(const struct gemm *gemm, float *scratch, struct ffb_cpu
   }
 }
 
+static int threads_for(const struct ffb_device *device, const struct gemm *gemm) {
+  return (double)gemm->m * (double)gemm->n * (double)gemm->k < FFB_CPU_SHARED_WORK ? 1 : device->threads;
+}
+
 bool ffb_cpu_gemm_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_gemm_f32 *operands = &arguments->gemm_f32;
   const struct ffb_cpu_kernels *kernels = device->kernels;
@@ -74,8 +78,7 @@ bool ffb_cpu_gemm_f32(struct ffb_device *device, const union ffb_arguments *argu
                       .transpose_a = operands->transpose_a,
                       .transpose_b = operands->transpose_b};
   gemm.finish = (struct ffb_cpu_finish){.y = operands->c->data, .stride = gemm.n, .accumulate = operands->accumulate};
-  double work = (double)gemm.m * (double)gemm.n * (double)gemm.k;
-#pragma omp parallel num_threads(work < 65536 ? 1 : device->threads)
+#pragma omp parallel num_threads(threads_for(device, &gemm))
   {
     int parts = omp_get_num_threads(), part = omp_get_thread_num();
     float *scratch = device->panels + (int64_t)part * FFB_CPU_GEMM_DEPTH * FFB_CPU_MAX_PANEL;

@@ -26,8 +26,8 @@ static inline vi larger(vi a, vi b) {
 }
 
 static inline vi absolute_word(vi v) {
-  vi sign = v >> 31;
-  return (v ^ sign) - sign;
+  vu sign = (vu)(v >> 31);
+  return (vi)(((vu)v ^ sign) - sign);
 }
 
 #if defined(__SSE2__)

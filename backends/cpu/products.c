@@ -44,8 +44,7 @@ static struct product make_product(const struct ffb_device *device, bool integer
 
 /* Threads for this many multiply-accumulates. */
 static int threads_for(const struct ffb_device *device, const struct product *product) {
-  double work = (double)product->m * (double)product->n * (double)product->k;
-  return work < 65536 ? 1 : device->threads;
+  return (double)product->m * (double)product->n * (double)product->k < FFB_CPU_SHARED_WORK ? 1 : device->threads;
 }
 
 static int64_t panel_words(const struct product *product) {

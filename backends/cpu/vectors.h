@@ -15,8 +15,8 @@ typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vq __attribute__((vector_size(4 * LANES)));
 typedef double vd __attribute__((vector_size(8 * LANES)));
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-/* A word that may hold a float. */
-typedef int32_t any_word __attribute__((may_alias));
+/* A word of any kind, anywhere. */
+typedef int32_t any_word __attribute__((may_alias, aligned(1)));
 typedef int32_t vi_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 #if defined(__clang__)

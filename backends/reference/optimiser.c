@@ -7,6 +7,11 @@ static float rate_of(const struct ffb_tensor *learning_rate, const struct ffb_te
   return multiplier ? rate * *(const float *)multiplier->data : rate;
 }
 
+/* See FFB_SMALLEST_STATE. A NaN stays. */
+static float settled(float state) {
+  return fabsf(state) < FFB_SMALLEST_STATE ? 0 : state;
+}
+
 bool ffb_reference_sgd_update(struct ffb_device *device, const union ffb_arguments *arguments) {
   (void)device;
   const struct ffb_sgd *rule = &arguments->sgd_update.rule;
@@ -17,7 +22,7 @@ bool ffb_reference_sgd_update(struct ffb_device *device, const union ffb_argumen
   for (int64_t i = 0; i < n; i++) {
     float g = gradient[i] + rule->weight_decay * w[i];
     if (momentum)
-      momentum[i] = g = rule->momentum_factor * momentum[i] + g;
+      momentum[i] = g = settled(rule->momentum_factor * momentum[i] + g);
     w[i] -= rate * g;
   }
   return true;
@@ -32,8 +37,8 @@ bool ffb_reference_adam_update(struct ffb_device *device, const union ffb_argume
   int64_t n = ffb_elements(rule->weights);
   for (int64_t i = 0; i < n; i++) {
     float g = gradient[i] + rule->weight_decay * w[i];
-    first[i] = rule->beta1 * first[i] + (1 - rule->beta1) * g;
-    second[i] = rule->beta2 * second[i] + (1 - rule->beta2) * (g * g);
+    first[i] = settled(rule->beta1 * first[i] + (1 - rule->beta1) * g);
+    second[i] = settled(rule->beta2 * second[i] + (1 - rule->beta2) * (g * g));
     w[i] -= rate * (first[i] * corrections[0]) / (sqrtf(second[i] * corrections[1]) + rule->epsilon);
   }
   return true;
