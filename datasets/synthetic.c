@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 
+#include <math.h>
 #include <stdio.h>
 
 uint32_t ffb_stream_bits(struct ffb_stream *stream) {
@@ -34,7 +35,7 @@ struct ffb_linear_map ffb_linear_map_make(float half_angle_tangent, float scale_
 uint8_t ffb_pixel(float value) {
   if (value <= 0.0f)
     return 0;
-  return value >= 255.0f ? 255 : (uint8_t)(value + 0.5f);
+  return value >= 255.0f ? 255 : (uint8_t)floorf(value + 0.5f);
 }
 
 static bool fill_part(struct ffb_dataset *part, int64_t count, uint64_t seed, uint32_t step, ffb_draw *draw,

@@ -16,12 +16,12 @@ local searches = {
     rates = { 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6 } },
   { title = "FF-INT8 tuned", row = "ff_int8_tuned", algorithm = "ff_int8",
     options = { preset = "tuned", lookahead = "scalar" },
-    rates = { 5e-5, 1e-4, 1.5e-4, 2e-4, 3e-4, 4e-4, 6e-4, 1e-3 } },
+    rates = { 1e-4, 1.5e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4, 8e-4 } },
   { title = "FF-INT8 paper", row = "ff_int8_paper", algorithm = "ff_int8",
     options = { preset = "paper", lookahead = "scalar" },
-    rates = { 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4 } },
+    rates = { 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.8, 1.6 } },
   { title = "FF-INT8 one-pass", row = "ff_int8_one_pass", algorithm = "ff_int8", options = { preset = "one_pass" },
-    rates = { 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 } },
+    rates = { 1e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3, 1.5e-3, 2e-3 } },
 }
 
 local rows = {}
@@ -70,8 +70,8 @@ local function report(results)
     table.move({ { heading = "Chosen, " .. model.title }, chosen, { heading = "Every candidate" }, all },
       1, 4, #blocks + 1, blocks)
   end
-  blocks[#blocks + 1] = ("%d learning rates for each algorithm, one seed; accuracy on the validation split after the last epoch. "
-    .. "The test set was not read."):format(budget)
+  blocks[#blocks + 1] = ("%d learning rates for each algorithm, one seed; accuracy on the validation split after "
+    .. "the last epoch. The test set was not read."):format(budget)
   return blocks
 end
 

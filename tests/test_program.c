@@ -445,7 +445,7 @@ static void kill_until_done(const char *const *arguments, unsigned seed) {
   int killed = 0;
   for (int attempt = 0; attempt < 40; attempt++) {
     pid_t child = start(PROGRAM, arguments);
-    pause_milliseconds(20 + (long)(rand_r(&seed) % 100) + 8 * attempt);
+    pause_milliseconds(10 + (long)(rand_r(&seed) % 40) + 8 * attempt);
     kill(child, SIGKILL);
     struct result result = wait_for(child);
     if (result.status == 0) {
@@ -496,14 +496,14 @@ static void killed_run_ends_with_the_same_weights(void **state) {
 
 static void killed_bp_ui8_ends_with_the_same_weights(void **state) {
   (void)state;
-  compare_killed(WHOLE("--algorithm", "bp_ui8", "--epochs", "12", "--set", "search_period=7"),
-                 KILLED("--algorithm", "bp_ui8", "--epochs", "12", "--set", "search_period=7"), 2);
+  compare_killed(WHOLE("--algorithm", "bp_ui8", "--epochs", "80", "--set", "search_period=7"),
+                 KILLED("--algorithm", "bp_ui8", "--epochs", "80", "--set", "search_period=7"), 2);
 }
 
 static void killed_ff_int8_ends_with_the_same_weights(void **state) {
   (void)state;
-  compare_killed(WHOLE("--algorithm", "ff_int8", "--epochs", "12", "--set", "negatives_drawn=once"),
-                 KILLED("--algorithm", "ff_int8", "--epochs", "12", "--set", "negatives_drawn=once"), 3);
+  compare_killed(WHOLE("--algorithm", "ff_int8", "--epochs", "60", "--set", "negatives_drawn=once"),
+                 KILLED("--algorithm", "ff_int8", "--epochs", "60", "--set", "negatives_drawn=once"), 3);
 }
 
 /* ---- interrupted ----------------------------------------------------------------------------------------------------

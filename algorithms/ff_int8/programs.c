@@ -86,11 +86,11 @@ static struct ffb_tensor *emit_pairs(struct ffb_trainer_state *s, struct ffb_pas
 
 /* ---- forward ---- */
 
-/* A unit's input from what came before it. The image itself has no class groups. */
+/* A unit's input from what came before it. The image itself has no groups: it is normalised whole. */
 static struct ffb_tensor *emit_normalise(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ffb_tensor *x,
                                          int unit, struct ffb_tensor **inverse) {
   int groups = unit == 0 ? 1 : groups_of(s);
-  if (s->settings.normalize == FF_NORMALIZE_NONE || !x || (unit == 0 && class_groups(s)))
+  if (s->settings.normalize == FF_NORMALIZE_NONE || !x)
     return x;
   struct ffb_tensor *y = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", x->shape);
   if (inverse)

@@ -42,7 +42,7 @@ const struct ffb_option ff_option_table[] = {
            "which units' goodness is summed for each of the labels tried, or a linear head on the last unit"),
     CHOICE("input_rounding", input_rounding, "stochastic", roundings, "rounding of a unit's input in training"),
     CHOICE("gradient_rounding", gradient_rounding, "stochastic", roundings, "rounding of g_Y"),
-    NUMBER("logit_scale", logit_scale, "20", 1e-6, 1e6, "class groups: factor on the goodness before the softmax"),
+    NUMBER("logit_scale", logit_scale, "5", 1e-6, 1e6, "class groups: factor on the goodness before the softmax"),
     NUMBER("head_learning_rate", head_learning_rate, "0.1", 0, 1000, "learning rate of the linear head"),
     CHOICE("optimiser", optimiser, "preset", optimisers, "update rule"),
     NUMBER("learning_rate", learning_rate, "-1", -1, 1000, "learning rate at the start; -1: by preset"),
