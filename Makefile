@@ -28,12 +28,6 @@ OPENBLAS_INCLUDE := $(firstword $(wildcard /usr/include/$(ARCH)-linux-gnu/openbl
 OPENBLAS_CFLAGS := $(if $(OPENBLAS_INCLUDE),-I$(OPENBLAS_INCLUDE))
 OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)) -lopenblas
 
-# oneDNN is optional: WITHOUT_ONEDNN=1 builds as if it were not there.
-WITHOUT_ONEDNN ?=
-ONEDNN_HEADER := $(if $(WITHOUT_ONEDNN),,$(firstword $(wildcard /usr/include/oneapi/dnnl/dnnl.h /usr/local/include/oneapi/dnnl/dnnl.h)))
-ONEDNN_CFLAGS := $(if $(ONEDNN_HEADER),-DFFB_HAVE_ONEDNN)
-ONEDNN_LIBS := $(if $(ONEDNN_HEADER),-ldnnl)
-
 LUA_CFLAGS := -I/usr/include/lua5.4
 LUA_LIBS := -llua5.4
 
@@ -75,10 +69,10 @@ endif
 ifeq ($(ARCH),aarch64)
 $(BUILD)/objects/backends/cpu/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 endif
-CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
-CFLAGS_harness := $(LUA_CFLAGS) $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
+CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS)
+CFLAGS_harness := $(LUA_CFLAGS) $(OPENBLAS_CFLAGS)
 CFLAGS_tests := $(LUA_CFLAGS) -Itests -DFFB_BUILD_DIRECTORY='"$(BUILD)"'
-CFLAGS_bench := $(OPENBLAS_CFLAGS) $(ONEDNN_CFLAGS)
+CFLAGS_bench := $(OPENBLAS_CFLAGS)
 CFLAGS_provenance := -include build/build_info.h
 
 # Rewritten only when it changes, so that a build of the same commit compiles nothing.
@@ -93,7 +87,7 @@ $(BUILD)/objects/harness/provenance.o: build/build_info.h
 $(ENGINE): $(call objects,$(ENGINE_SOURCES)) scripts/libffbench.map
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--version-script=scripts/libffbench.map -Wl,-soname,libffbench.so $(filter %.o,$^) -o $@ \
-	  $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -ljansson -lz -lm
+	  $(OPENBLAS_LIBS) -ljansson -lz -lm
 
 $(BUILD)/libharness.a: $(call objects,$(HARNESS_SOURCES))
 	@rm -f $@
@@ -121,7 +115,7 @@ $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
-	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) $(ONEDNN_LIBS) -lz -lm -lpthread -ldl
+	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
 test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (under three minutes; FFBENCH_DATA=DIR adds the real-data cases)
@@ -161,6 +155,6 @@ clean:  ## remove what was built; results stay
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
-	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  WITHOUT_ONEDNN=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
+	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
 -include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)

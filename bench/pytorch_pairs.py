@@ -8,6 +8,7 @@ the ratio is taken pair by pair and printed with a 95 % interval (bootstrap of t
 (torch.optim.SGD with fused=True) and compiled (the whole step under torch.compile), found by a short trial. Needs PyTorch; nothing else in this repository does.
 """
 import argparse
+import os
 import random
 import statistics
 import subprocess
@@ -57,8 +58,8 @@ def serve(mode):
 
 
 class Process:
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, **settings):
+        self.process = subprocess.Popen(command, env=dict(os.environ, **settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "ready":
             raise SystemExit(f"{' '.join(command)}: did not start")
 
@@ -84,7 +85,7 @@ def interval(values, draws=4000):
 
 
 def compare(title, theirs, arguments):
-    ours = Process(["build/bench/steps", "--serve", title])
+    ours = Process(["build/bench/steps", "--serve", title], GOMP_SPINCOUNT="10000")  # as ffbench sets for itself
     ratios, our_times, their_times = [], [], []
     for pair in range(arguments.pairs):
         order = [("ours", ours), ("theirs", theirs)]

@@ -3,7 +3,8 @@
  *
  * Measured on two Zen 5 cores against OpenBLAS 0.3.21, which does not know them and runs its Haswell kernels: 2 to 2.5
  * times its speed over the shapes of the networks here, and 1.0 to 1.6 times that of its AVX-512 kernels when forced.
- * oneDNN's FP32 product is as fast but its bits depend on ONEDNN_MAX_CPU_ISA. */
+ * oneDNN's FP32 product is as fast but its bits depend on ONEDNN_MAX_CPU_ISA. A processor with none of the instruction
+ * sets that kernels.h knows gets OpenBLAS, which knows more. */
 #include "backends/cpu/device.h"
 
 struct gemm {
@@ -69,6 +70,10 @@ static int threads_for(const struct ffb_device *device, const struct gemm *gemm)
 bool ffb_cpu_gemm_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_gemm_f32 *operands = &arguments->gemm_f32;
   const struct ffb_cpu_kernels *kernels = device->kernels;
+  if (ffb_cpu_uses_blas(device)) {
+    ffb_cpu_blas_gemm(operands);
+    return true;
+  }
   struct gemm gemm = {.kernels = kernels,
                       .a = operands->a->data,
                       .b = operands->b->data,
