@@ -101,6 +101,26 @@ local function detail_table(model)
   return list
 end
 
+local tags = { "weights", "optimiser", "gradients", "activations", "quantised", "workspace", "dataset" }
+
+-- What is alive at the fullest moment of a training step; the tags add up to the planned peak.
+local function memory_table(model)
+  local columns = { { title = "MB at the peak", align = "left" } }
+  for _, tag in ipairs(tags) do
+    columns[#columns + 1] = { title = tag:gsub("^%l", string.upper), align = "right" }
+  end
+  local list = tables.new(columns)
+  for _, row in ipairs(model.rows) do
+    local texts = { row.title }
+    for _, tag in ipairs(tags) do
+      local bytes = row:mean("memory.peak_bytes_by_tag." .. tag)
+      texts[#texts + 1] = bytes and ("%.2f"):format(bytes / 1e6) or "-"
+    end
+    list:add(table.unpack(texts))
+  end
+  return list
+end
+
 -- A report function: for each model the numbers, their change against BP-FP32, and details.
 function costs.report(results)
   local blocks = {}
@@ -112,6 +132,7 @@ function costs.report(results)
       blocks[#blocks + 1] = relative_table(model, base)
     end
     blocks[#blocks + 1] = detail_table(model)
+    blocks[#blocks + 1] = memory_table(model)
   end
   blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard "
     .. "deviation. Time and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident "
