@@ -53,8 +53,10 @@ $(READY): scripts/setup
 	@scripts/setup && touch $@
 # With nothing installed yet the lists above were made without the libraries: look again once they are there.
 ifeq ($(wildcard $(READY)),)
+ifneq ($(filter-out help clean data,$(or $(MAKECMDGOALS),all)),)
 Makefile: $(READY)
 	@touch Makefile
+endif
 endif
 
 $(BUILD)/objects/%.o: %.c $(READY)
@@ -76,12 +78,11 @@ CFLAGS_bench := $(OPENBLAS_CFLAGS)
 CFLAGS_provenance := -include build/build_info.h
 
 # Rewritten only when it changes, so that a build of the same commit compiles nothing.
-.PHONY: build_info
-build/build_info.h: build_info
-build_info: | $(READY)
-	@scripts/build-info "$(CC)" "$(filter-out -MMD -MP -I.,$(CFLAGS))" > build/build_info.h.new
-	@cmp -s build/build_info.h.new build/build_info.h || cp build/build_info.h.new build/build_info.h
-	@rm -f build/build_info.h.new
+.PHONY: always
+build/build_info.h: always | $(READY)
+	@scripts/build-info "$(CC)" "$(filter-out -MMD -MP -I.,$(CFLAGS))" > $@.new
+	@cmp -s $@.new $@ || cp $@.new $@
+	@rm -f $@.new
 $(BUILD)/objects/harness/provenance.o: build/build_info.h
 
 $(ENGINE): $(call objects,$(ENGINE_SOURCES)) scripts/libffbench.map
@@ -124,7 +125,7 @@ test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (under three min
 lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
 	@scripts/lint
 
-ci:  ## what .ci/run does after installing
+ci:  ## all that CI does: installs its tools, tests, lint, sanitizers, a smoke check
 	@bash .ci/run
 
 bench: all $(BENCHES)  ## step times, multiply-accumulates a second, ratio to this machine's peaks

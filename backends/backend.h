@@ -1,6 +1,6 @@
 /* What a backend is: a table of operators over tensors that lie in one device arena.
  *
- * A program (nn/program.h) is a list of operator calls with fixed operands. The harness runs it step after step; what
+ * A program (nn/plan.h) is a list of operator calls with fixed operands. The harness runs it step after step; what
  * changes between steps (learning rate, lambda, step number) lies in device memory and is an operand too, so that a
  * device may capture the list once and replay it. A backend never sees a layer, and never allocates inside a call.
  *
@@ -37,7 +37,7 @@ struct ffb_tensor {
   enum ffb_type type;
   enum ffb_tag tag;
   int64_t shape[FFB_DIMENSIONS];
-  int id; /* logical number of the tensor: keys its random stream, the same on every backend */
+  int id; /* number of the tensor in its plan */
   const char *name;
 };
 

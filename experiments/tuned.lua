@@ -3,12 +3,12 @@
 -- keeps its default.
 return {
   mlp = {
-    bp_fp32 = { learning_rate = 0.05 },
+    bp_fp32 = { learning_rate = 0.1 },
     bp_int8 = { learning_rate = 0.05 },
     bp_ui8 = { learning_rate = 0.05 },
     bp_gdai8 = { learning_rate = 0.05 },
-    ff_int8_tuned = { learning_rate = 3e-4 },
-    ff_int8_paper = { learning_rate = 0.3 },
-    ff_int8_one_pass = { learning_rate = 5e-4 },
+    ff_int8_tuned = { learning_rate = 4e-4 },
+    ff_int8_paper = { learning_rate = 0.8 },
+    ff_int8_one_pass = { learning_rate = 1e-3 },
   },
 }

@@ -234,10 +234,10 @@ static void note_divergence(struct run *run, const struct ffb_epoch_statistics *
 static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, double validation,
                         struct ffb_error *error) {
   struct ledger *ledger = &run->ledger;
-  json_t *epoch = json_pack("{s:I, s:o, s:o, s:f, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
+  json_t *epoch = json_pack("{s:I, s:o, s:o, s:o, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
                             value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
-                            "validation_accuracy", validation, "seconds", ledger->epoch_seconds, "not_finite",
-                            (json_int_t)statistics->not_finite);
+                            "validation_accuracy", value_number(validation), "seconds", ledger->epoch_seconds,
+                            "not_finite", (json_int_t)statistics->not_finite);
   if (json_array_append_new(ledger->epochs, epoch))
     return ffb_fail(error, "out of memory for the run's history: close other programs");
   note_divergence(run, statistics);

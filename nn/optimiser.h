@@ -27,8 +27,8 @@ extern const char *const ffb_optimiser_names[], *const ffb_schedule_names[];
 #define FFB_OPTIMISER_OPTIONS(type, member, rate, decay, rule, plan)                                                                                          \
   {"optimiser", FFB_OPTION_CHOICE, offsetof(type, member.optimiser), rule, 0, 0, ffb_optimiser_names, "update rule"},                                        \
   {"learning_rate", FFB_OPTION_NUMBER, offsetof(type, member.learning_rate), rate, 0, 1000, NULL, "learning rate at the start"},                             \
-  {"momentum", FFB_OPTION_NUMBER, offsetof(type, member.momentum), "0.9", 0, 1, NULL, "momentum of SGD, first-moment decay (beta 1) of Adam"},               \
-  {"beta2", FFB_OPTION_NUMBER, offsetof(type, member.beta2), "0.999", 0, 1, NULL, "second-moment decay of Adam"},                                            \
+  {"momentum", FFB_OPTION_NUMBER, offsetof(type, member.momentum), "0.9", 0, 0.9999, NULL, "momentum of SGD, first-moment decay (beta 1) of Adam"},               \
+  {"beta2", FFB_OPTION_NUMBER, offsetof(type, member.beta2), "0.999", 0, 0.999999, NULL, "second-moment decay of Adam"},                                            \
   {"weight_decay", FFB_OPTION_NUMBER, offsetof(type, member.weight_decay), decay, 0, 10, NULL, "weight decay, added to the gradient"},                       \
   {"learning_rate_schedule", FFB_OPTION_CHOICE, offsetof(type, member.schedule), plan, 0, 0, ffb_schedule_names, "learning rate over the run"},                            \
   {"learning_rate_epochs", FFB_OPTION_INTEGER, offsetof(type, member.schedule_epochs), "30", 1, 1000000, NULL, "step schedule: epochs between reductions"},        \

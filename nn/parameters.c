@@ -69,22 +69,27 @@ static bool make_layer(struct ffb_parameters *p, int number, struct ffb_error *e
 static bool prepare_layer(struct ffb_parameters *p, int number, struct ffb_error *error) {
   struct ffb_layer_parameters *own = &p->layers[number];
   struct ffb_tensor *weights = own->weight;
-  if (own->weight_q) {
-    weights = ffb_plan_transient(p->prepare, FFB_TAG_WORKSPACE, FFB_F32, "initial", own->weight_q->shape, error);
-    if (!weights)
-      return false;
-    ffb_program_input(p->prepare, weights);
-    p->initial[number] = weights;
-  }
+  char name[FFB_NAME_BYTES + 16];
   if (!p->precision.int8)
     return true;
+  snprintf(name, sizeof name, "prepare %s", p->network->layers[number].name);
+  struct ffb_program *prepare = p->prepare[number] = ffb_program_create(p->plan, name, error);
+  if (!prepare)
+    return false;
+  if (own->weight_q) {
+    weights = ffb_plan_transient(prepare, FFB_TAG_WORKSPACE, FFB_F32, "initial", own->weight_q->shape, error);
+    if (!weights)
+      return false;
+    ffb_program_input(prepare, weights);
+    p->initial[number] = weights;
+  }
   union ffb_arguments scale = {.suq_scale = {.scale = own->weight_scale, .x = weights}};
-  if (!ffb_program_add(p->prepare, FFB_SUQ_SCALE, &scale, error))
+  if (!ffb_program_add(prepare, FFB_SUQ_SCALE, &scale, error))
     return false;
   if (!own->weight_q)
     return true;
   union ffb_arguments round = {.suq_quantise = {.q = own->weight_q, .x = weights, .scale = own->weight_scale}};
-  return ffb_program_add(p->prepare, FFB_SUQ_QUANTISE, &round, error);
+  return ffb_program_add(prepare, FFB_SUQ_QUANTISE, &round, error);
 }
 
 bool ffb_parameters_create(struct ffb_parameters *p, struct ffb_plan *plan, const struct ffb_network *network,
@@ -95,7 +100,7 @@ bool ffb_parameters_create(struct ffb_parameters *p, struct ffb_plan *plan, cons
   size_t layers = (size_t)network->layer_count;
   p->layers = ffb_allocate(layers, sizeof *p->layers, error);
   p->initial = ffb_allocate(layers, sizeof(struct ffb_tensor *), error);
-  p->prepare = ffb_program_create(plan, "prepare", error);
+  p->prepare = ffb_allocate(layers, sizeof(struct ffb_program *), error);
   if (!p->layers || !p->initial || !p->prepare || !ffb_step_scalars_create(&p->step, plan, error))
     return false;
   for (int i = 0; i < network->layer_count; i++) {
@@ -110,6 +115,7 @@ bool ffb_parameters_create(struct ffb_parameters *p, struct ffb_plan *plan, cons
 void ffb_parameters_destroy(struct ffb_parameters *parameters) {
   ffb_free(parameters->layers);
   ffb_free(parameters->initial);
+  ffb_free(parameters->prepare);
   *parameters = (struct ffb_parameters){0};
 }
 
@@ -136,6 +142,8 @@ bool ffb_parameters_initialise(struct ffb_parameters *p, struct ffb_error *error
       return false;
     if (p->layers[i].bias && !write_uniform(p, p->layers[i].bias, (uint32_t)(2 * i + 1), bound, error))
       return false;
+    if (p->prepare[i] && !ffb_program_run(p->prepare[i], error))
+      return false;
   }
-  return ffb_program_run(p->prepare, error);
+  return true;
 }

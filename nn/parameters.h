@@ -42,8 +42,8 @@ struct ffb_parameters {
   struct ffb_step_scalars step;
   uint64_t seed;
   struct ffb_layer_parameters *layers; /* one for each layer of the network */
-  struct ffb_program *prepare;
-  struct ffb_tensor **initial; /* with int8_weights: where the initial weights enter */
+  struct ffb_program **prepare; /* by layer: scales of its initial weights; one each, so that they share their memory */
+  struct ffb_tensor **initial;  /* with int8_weights: where the initial weights enter */
 };
 
 /* Make tensors for every layer; those of a head only with_head. The optimiser state of each is made too. */

@@ -396,8 +396,14 @@ static void give_gradient(struct ffb_pass *pass, int node, struct ffb_tensor *gr
   pass->gradients[node] = gradient;
 }
 
+/* Whether a linear layer alone reads the node, and a ReLU of the range made it: then the product that gives the node's
+ * gradient masks it too. */
 static bool relu_made(const struct ffb_pass *pass, int node, int first, int end) {
   const struct ffb_layer *layers = pass->parameters->network->layers;
+  for (int i = first; i < pass->parameters->network->layer_count; i++) {
+    if (layers[i].inputs[0] == node && layers[i].kind != FFB_LAYER_LINEAR)
+      return false;
+  }
   for (int i = first; i < end; i++) {
     if (layers[i].output == node)
       return layers[i].kind == FFB_LAYER_RELU && pass->consumers[node] == 1;

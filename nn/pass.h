@@ -2,7 +2,7 @@
  *
  * A pass knows the tensor that holds each node, each node's gradient, and the INT8 copies made so far. Backpropagation
  * is one pass over all layers; the forward-forward trainer makes a pass and goes forward and backward unit by unit.
- * Failures are sticky: after the first one every call does nothing, and ffb_pass_failed says so. */
+ * Failures are sticky: after the first one every call does nothing, and `failed` says so. */
 #ifndef FFBENCH_NN_PASS_H
 #define FFBENCH_NN_PASS_H
 

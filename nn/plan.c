@@ -462,10 +462,6 @@ bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error) {
   return ffb_fail(error, "backend %s: %s", plan->backend->name, plan->backend->failure(plan->device));
 }
 
-const struct ffb_backend *ffb_plan_backend(const struct ffb_plan *plan) {
-  return plan->backend;
-}
-
 bool ffb_plan_has(const struct ffb_plan *plan, enum ffb_operator operation) {
   return plan->backend->operators[operation] && !(plan->unfused && ffb_operator_optional(operation));
 }

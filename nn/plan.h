@@ -53,7 +53,6 @@ bool ffb_tensor_read(struct ffb_plan *plan, const struct ffb_tensor *tensor, voi
 bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error);
 size_t ffb_tensor_bytes(const struct ffb_tensor *tensor);
 
-const struct ffb_backend *ffb_plan_backend(const struct ffb_plan *plan);
 /* Whether the backend fills an optional slot (and fused slots are not switched off, see ffb_plan_unfused). */
 bool ffb_plan_has(const struct ffb_plan *plan, enum ffb_operator operation);
 /* Tests: emit compositions only. Before the first program. */

@@ -720,9 +720,11 @@ static void shapes_are_not_linear(void **state) {
 
 /* ---- the published data ---- */
 
-static void need_real_data(void) {
-  if (!*real_data) {
-    print_message("FFBENCH_DATA is not set: skipped\n");
+static void need_real_data(const char *folder) {
+  char path[2 * PATH_BYTES];
+  snprintf(path, sizeof path, "%s/%s", real_data, folder);
+  if (!*real_data || access(path, R_OK) != 0) {
+    print_message("FFBENCH_DATA has no %s: skipped\n", folder);
     skip();
   }
 }
@@ -740,13 +742,13 @@ static void real_data_are_recognised(const char *name, int64_t train, int64_t te
 
 static void real_mnist_is_recognised(void **state) {
   (void)state;
-  need_real_data();
+  need_real_data("mnist");
   real_data_are_recognised("mnist", 60000, 10000);
 }
 
 static void real_cifar10_is_recognised(void **state) {
   (void)state;
-  need_real_data();
+  need_real_data("cifar-10-batches-bin");
   real_data_are_recognised("cifar10", 50000, 10000);
 }
 
@@ -800,7 +802,7 @@ static void get_data_declines_in_one_line(void **state) {
 
 static void get_data_fetches_and_checks(void **state) {
   (void)state;
-  need_real_data();
+  need_real_data("mnist");
   char arguments[PATH_BYTES], mirrors[2 * PATH_BYTES], said[1024], path[PATH_BYTES];
   snprintf(mirrors, sizeof mirrors, "file:///nowhere file://%s/mnist", real_data);
   snprintf(arguments, sizeof arguments, "%s mnist", root);

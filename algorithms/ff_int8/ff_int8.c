@@ -107,7 +107,7 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
   return true;
 }
 
-/* Greedy: equal epochs for each unit, the last one takes what is left over. */
+/* Greedy: equal epochs for each unit, earlier ones take what is left over. The learning-rate schedule spans the run. */
 static int unit_in_training(const struct ffb_trainer_state *s, int64_t epoch) {
   if (s->settings.schedule != FF_GREEDY)
     return 0;
@@ -153,6 +153,10 @@ static bool end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statistics *
     if (own[FFB_STATISTIC_NOT_FINITE] > 0 && !statistics->not_finite)
       memcpy(statistics->not_finite_where, s->network->units[unit].name, FFB_NAME_BYTES);
     statistics->not_finite += (int64_t)own[FFB_STATISTIC_NOT_FINITE];
+  }
+  if (good && totals[(size_t)s->unit_count * FFB_STATISTIC_COUNT + FFB_STATISTIC_NOT_FINITE] > 0) {
+    statistics->not_finite++;
+    memcpy(statistics->not_finite_where, s->network->units[s->unit_count].name, FFB_NAME_BYTES);
   }
   statistics->loss = samples > 0 ? loss / samples : NAN;
   ffb_free(totals);

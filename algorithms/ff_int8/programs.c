@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Random streams of a step's passes. */
-enum { STREAM_MAIN, STREAM_NEUTRAL };
+enum { STREAM_MAIN, STREAM_NEUTRAL, STREAM_CHAIN };
 
 bool ff_has_head(const struct ff_settings *settings) {
   return settings->inference == FF_LINEAR_HEAD || settings->negatives == FF_HARD;
@@ -28,7 +28,7 @@ static bool goodness_is_mean(const struct ffb_trainer_state *s) {
 static float theta_of(const struct ffb_trainer_state *s, int unit) {
   if (s->settings.theta > 0)
     return (float)s->settings.theta;
-  return (float)ffb_network_features(s->network, s->network->units[unit].output);
+  return goodness_is_mean(s) ? 1 : (float)ffb_network_features(s->network, s->network->units[unit].output);
 }
 
 /* ---- input ---- */
@@ -185,7 +185,9 @@ static struct ffb_tensor *emit_chain_link(struct ffb_trainer_state *s, struct ff
   const struct ffb_unit *own = &s->network->units[unit];
   clear_gradients(s, pass);
   pass->gradients[own->output] = gy;
+  pass->stream = STREAM_CHAIN;
   ffb_pass_backward(pass, own->first_layer, own->layer_count, false, true);
+  pass->stream = STREAM_MAIN;
   struct ffb_tensor *gradient = pass->gradients[own->input];
   if (tensors->inverse)
     FFB_EMIT(pass, NORMALISE_GRADIENT, normalise_gradient, .gx = gradient, .gy = gradient, .y = tensors->input,

@@ -26,7 +26,8 @@ const struct ffb_option ff_option_table[] = {
     CHOICE("goodness", goodness, "preset", goodnesses,
            "sum or mean of a unit's squared activities, or one mean for each class's group of neurons (one pass)"),
     CHOICE("normalize", normalize, "preset", normalizes, "what a unit's input is divided by, sample by sample"),
-    NUMBER("theta", theta, "-1", -1, 1e9, "goodness threshold (Eq. 1 and 2); 0: the unit's width; -1: by preset"),
+    NUMBER("theta", theta, "-1", -1, 1e9,
+           "goodness threshold (Eq. 1 and 2); 0: the unit's width, 1 for a mean; -1: by preset"),
     CHOICE("lookahead", lookahead, "preset", lookaheads,
            "what a unit hears of later units' losses: nothing, one number for each sample, or the exact gradient of "
            "Eq. 3"),
@@ -46,8 +47,8 @@ const struct ffb_option ff_option_table[] = {
     NUMBER("head_learning_rate", head_learning_rate, "0.1", 0, 1000, "learning rate of the linear head"),
     CHOICE("optimiser", optimiser, "preset", optimisers, "update rule"),
     NUMBER("learning_rate", learning_rate, "-1", -1, 1000, "learning rate at the start; -1: by preset"),
-    NUMBER("momentum", momentum, "0.9", 0, 1, "momentum of SGD, first-moment decay (beta 1) of Adam"),
-    NUMBER("beta2", beta2, "0.999", 0, 1, "second-moment decay of Adam"),
+    NUMBER("momentum", momentum, "0.9", 0, 0.9999, "momentum of SGD, first-moment decay (beta 1) of Adam"),
+    NUMBER("beta2", beta2, "0.999", 0, 0.999999, "second-moment decay of Adam"),
     NUMBER("weight_decay", weight_decay, "-1", -1, 10, "weight decay, added to the gradient; -1: by preset"),
     CHOICE("learning_rate_schedule", learning_rate_schedule, "preset", rate_schedules, "learning rate over the run"),
     NUMBER("learning_rate_start", learning_rate_start, "-1", -1, 1,
@@ -131,6 +132,9 @@ bool ff_settings_validate(const struct ffb_trainer_setup *setup, struct ffb_erro
     return ffb_fail_usage(error, "ff_int8: the network has no hidden layer: set model.hidden to at least one width");
   if (settings.schedule == FF_GREEDY && settings.lookahead != FF_LOOKAHEAD_OFF)
     return ffb_fail_usage(error, "ff_int8: schedule=greedy trains a unit before the later ones: set lookahead=off");
+  if (settings.schedule == FF_GREEDY && setup->epochs < trained_units(network))
+    return ffb_fail_usage(error, "ff_int8: schedule=greedy needs an epoch for each of the %d units: raise epochs",
+                          trained_units(network));
   if (groups && settings.lookahead == FF_LOOKAHEAD_CHAIN)
     return ffb_fail_usage(error, "ff_int8: goodness=class_groups has no chain: set lookahead=off or lookahead=scalar");
   if (groups && (settings.negatives == FF_HARD || settings.inference == FF_LINEAR_HEAD))

@@ -71,7 +71,7 @@ bool ffb_cpu_gemm_f32(struct ffb_device *device, const union ffb_arguments *argu
   const struct ffb_gemm_f32 *operands = &arguments->gemm_f32;
   const struct ffb_cpu_kernels *kernels = device->kernels;
   if (ffb_cpu_uses_blas(device)) {
-    ffb_cpu_blas_gemm(operands);
+    ffb_cpu_blas_gemm(device, operands);
     return true;
   }
   struct gemm gemm = {.kernels = kernels,
