@@ -5,6 +5,8 @@
 #include "harness/evaluation.h"
 #include "harness/loader.h"
 
+#include <unistd.h>
+
 struct lesson {
   const char *name;
   struct recipe recipe;
