@@ -38,7 +38,8 @@ static const struct ffb_option place_options[] = {
     {.name = "profile",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(profile),
-     .help = "Size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick."},
+     .help = "Size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick (paper "
+             "on a Jetson)."},
     {.name = "data",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(data),
@@ -95,11 +96,24 @@ struct experiment {
   size_t count;
 };
 
+/* The paper's board names itself here. */
+static bool is_jetson(void) {
+  char model[128] = "";
+  FILE *file = fopen("/proc/device-tree/model", "r");
+  if (!file)
+    return false;
+  bool read = fgets(model, sizeof model, file);
+  fclose(file);
+  return read && strstr(model, "Jetson");
+}
+
 static const char *profile_of(const struct experiment *experiment) {
   const char *environment = getenv("FFBENCH_PROFILE");
   if (experiment->places.profile)
     return experiment->places.profile;
-  return environment && *environment ? environment : "quick";
+  if (environment && *environment)
+    return environment;
+  return is_jetson() ? "paper" : "quick";
 }
 
 /* "key=value" into an object of two texts. */
