@@ -814,8 +814,8 @@ static void ff_normalise(const struct ff_rule *rule, const double *x, int64_t ro
       for (int64_t k = at; k < at + size; k++)
         squares += x[k] * x[k];
       double norm = rule->normalise == NONE ? 1
-                    : rule->normalise == L2                                  ? sqrt(squares) + 1e-8
-                                                                             : sqrt(squares / (double)size) + 1e-8;
+                    : rule->normalise == L2 ? sqrt(squares) + 1e-8
+                                            : sqrt(squares / (double)size) + 1e-8;
       for (int64_t k = at; k < at + size; k++)
         y[k] = x[k] / norm;
       at += size;
