@@ -160,7 +160,7 @@ static bool is_library(const char *folder, const char *below, char library[PATH_
 /* The experiment's own folder where it has lib/, else experiments/ near the program. */
 static bool find_library(const char *file, char library[PATH_MAX], struct ffb_error *error) {
   static const char *const near_program[] = {"/../experiments", "/experiments", "/../../experiments",
-                                             "/../share/ffbench/experiments"};
+                                             "/../../../experiments", "/../share/ffbench/experiments"};
   char program[PATH_MAX], folder[PATH_MAX];
   file_folder(file, folder);
   if (is_library(folder, "", library))
