@@ -1,5 +1,5 @@
--- Options of each algorithm on each network, chosen by `make search` on the validation split with the same budget for each
--- algorithm (results/search/). An entry is named like a row of an experiment or like an algorithm; what is not listed
+-- Options of each algorithm on each network, chosen by `make search` on the validation split eight for each
+-- algorithm (results/search/, which also says what that budget leaves out). An entry is named like a row of an experiment or like an algorithm; what is not listed
 -- keeps its default.
 return {
   mlp = {
