@@ -1,6 +1,6 @@
--- Options of each algorithm on each network, chosen by `make search` on the validation split eight for each
--- algorithm (results/search/, which also says what that budget leaves out). An entry is named like a row of an experiment or like an algorithm; what is not listed
--- keeps its default.
+-- Options of each algorithm on each network, chosen by `make search` on the validation split, eight learning rates for
+-- each algorithm (results/search/, which also says what that budget leaves out). An entry is named like a row of an
+-- experiment or like an algorithm; what is not listed keeps its default.
 return {
   mlp = {
     bp_fp32 = { learning_rate = 0.1 },
