@@ -42,8 +42,8 @@ struct ffb_epoch_statistics {
   double
       train_accuracy; /* percent; for forward-forward: pairs whose positive has the higher goodness in the last unit */
   int64_t not_finite; /* samples whose loss was a NaN or infinite */
-  int64_t not_finite_step; /* first such step, -1 when none is known */
-  char not_finite_where[FFB_NAME_BYTES];
+  int64_t not_finite_step; /* of the run, from 0: the first at which anything was not finite; -1 when none is known */
+  char not_finite_where[FFB_NAME_BYTES]; /* the layer whose output was not; empty: the loss */
 };
 
 enum ffb_trainer_flags {
@@ -86,6 +86,15 @@ struct ffb_trainer {
                            struct ffb_operation_count *predict);
   /* Check options against each other before anything is built: a usage error names the option. */
   bool (*validate)(const struct ffb_trainer_setup *setup, struct ffb_error *error);
+  /* Channels that the trainer adds to the images in front of the network, which is built for that many more:
+   * network->channels is those of the images plus these. Batches hold the images as they are. */
+  int64_t (*extra_channels)(const void *options);
+  /* The tensors tagged as weights were replaced from a file: make again what is derived from them. Without it a trainer
+   * that is flagged FFB_TRAINER_INT8 cannot start from a file. */
+  bool (*weights_loaded)(struct ffb_trainer_state *state, struct ffb_error *error);
+  /* Whether anything was not finite since create or load; asked for now and then within an epoch, which ends at once
+   * where it says yes. It may wait for the device. */
+  bool (*diverged)(struct ffb_trainer_state *state, bool *diverged, struct ffb_error *error);
 };
 
 #endif

@@ -30,7 +30,8 @@ enum ffb_tag {
 enum { FFB_DIMENSIONS = 4, FFB_MAX_CHANNELS = 4, FFB_MAX_CLASSES = 64 };
 
 /* A dense row-major tensor. Images are N, H, W, C; a matrix is [rows][columns] with the last two dimensions 1.
- * Linear weights are [out][in] as in PyTorch. */
+ * Linear weights are [out][in] as in PyTorch; those of a convolution are [out][kernel][kernel][in / groups] (PyTorch's
+ * have the last dimension second: weight files are converted). */
 struct ffb_tensor {
   void *data; /* device address; set once the memory plan is made, and fixed from then on. A view may start at any
                * element; workspaces are aligned to 64 bytes */
@@ -39,6 +40,8 @@ struct ffb_tensor {
   int64_t shape[FFB_DIMENSIONS];
   int id; /* number of the tensor in its plan */
   const char *name;
+  int dimensions; /* of the tensor in a weight file: 1, 2, or 4 (here O, H, W, I; there O, I, H, W); 0: without its
+                   * trailing ones */
 };
 
 static inline int64_t ffb_elements(const struct ffb_tensor *tensor) {
@@ -50,6 +53,13 @@ static inline int64_t ffb_rows(const struct ffb_tensor *tensor) {
 }
 static inline int64_t ffb_columns(const struct ffb_tensor *tensor) {
   return tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+}
+/* Channels = the last dimension of images, the columns of a matrix; pixels = rows of channels. */
+static inline int64_t ffb_channels(const struct ffb_tensor *tensor) {
+  return tensor->shape[2] == 1 && tensor->shape[3] == 1 ? tensor->shape[1] : tensor->shape[3];
+}
+static inline int64_t ffb_pixels(const struct ffb_tensor *tensor) {
+  return ffb_elements(tensor) / ffb_channels(tensor);
 }
 static inline size_t ffb_type_bytes(enum ffb_type type) {
   static const size_t bytes[] = {4, 8, 4, 4, 1, 1};
@@ -75,8 +85,9 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(SEGMENT_SEARCH, segment_search, 0)                                                                                 \
   X(ADD_BIAS, add_bias, 0)                                                                                             \
   X(BIAS_GRADIENT, bias_gradient, 0)                                                                                   \
-  X(RELU, relu, 0)                                                                                                     \
-  X(RELU_GRADIENT, relu_gradient, 0)                                                                                   \
+  X(ACTIVATE, activate, 0)                                                                                             \
+  X(ACTIVATE_GRADIENT, activate_gradient, 0)                                                                           \
+  X(MASK_GRADIENT, mask_gradient, 0)                                                                                   \
   X(ADD_SCALED, add_scaled, 0)                                                                                         \
   X(NORMALISE, normalise, 0)                                                                                           \
   X(NORMALISE_GRADIENT, normalise_gradient, 0)                                                                         \
@@ -86,11 +97,33 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(GOODNESS_GRADIENT, goodness_gradient, 0)                                                                           \
   X(SGD_UPDATE, sgd_update, 0)                                                                                         \
   X(ADAM_UPDATE, adam_update, 0)                                                                                       \
+  X(CONVOLVE_F32, convolve_f32, 0)                                                                                     \
+  X(CONVOLVE_S8, convolve_s8, 0)                                                                                       \
+  X(CONVOLVE_INPUT_F32, convolve_input_f32, 0)                                                                         \
+  X(CONVOLVE_INPUT_S8, convolve_input_s8, 0)                                                                           \
+  X(CONVOLVE_WEIGHT_F32, convolve_weight_f32, 0)                                                                       \
+  X(CONVOLVE_WEIGHT_S8, convolve_weight_s8, 0)                                                                         \
+  X(BATCH_STATISTICS, batch_statistics, 0)                                                                             \
+  X(BATCH_NORMALISE, batch_normalise, 0)                                                                               \
+  X(BATCH_NORMALISE_GRADIENT, batch_normalise_gradient, 0)                                                             \
+  X(MAX_POOL, max_pool, 0)                                                                                             \
+  X(MAX_POOL_GRADIENT, max_pool_gradient, 0)                                                                           \
+  X(AVERAGE_POOL, average_pool, 0)                                                                                     \
+  X(AVERAGE_POOL_GRADIENT, average_pool_gradient, 0)                                                                   \
+  X(SCALE_CHANNELS, scale_channels, 0)                                                                                 \
+  X(SCALE_CHANNELS_GRADIENT, scale_channels_gradient, 0)                                                               \
+  X(DROPOUT, dropout, 0)                                                                                               \
+  X(LABEL_PATTERN, label_pattern, 0)                                                                                   \
+  X(NOTE_NOT_FINITE, note_not_finite, 0)                                                                               \
   X(SUQ_TENSOR, suq_tensor, 1)                                                                                         \
   X(LINEAR_F32, linear_f32, 1)                                                                                         \
   X(LINEAR_S8, linear_s8, 1)                                                                                           \
   X(LINEAR_UPDATE_F32, linear_update_f32, 1)                                                                           \
-  X(LINEAR_UPDATE_S8, linear_update_s8, 1)
+  X(LINEAR_UPDATE_S8, linear_update_s8, 1)                                                                             \
+  X(CONVOLVE_UPDATE_F32, convolve_update_f32, 2)                                                                       \
+  X(CONVOLVE_UPDATE_S8, convolve_update_s8, 2)                                                                         \
+  X(BATCH_NORMALISE_S8, batch_normalise_s8, 1)                                                                         \
+  X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)
 
 enum ffb_operator {
 #define FFB_ENUMERATOR(NAME, name, optional) FFB_##NAME,
@@ -115,9 +148,9 @@ struct ffb_copy {
 };
 
 /* out = (in / 255 - mean[c]) / deviation[c], in FP32 with two divisions; the batch is repeated when out has more rows
- * than in (row m reads row m % rows(in)). */
+ * than in (row m reads row m % rows(in)). Channels of out beyond those of in become 0. */
 struct ffb_convert_images {
-  struct ffb_tensor *out; /* out F32 [R x M][H][W][C] */
+  struct ffb_tensor *out; /* out F32 [R x M][H][W][C or more] */
   struct ffb_tensor *in;  /* U8 [M][H][W][C] */
   float mean[FFB_MAX_CHANNELS], deviation[FFB_MAX_CHANNELS];
 };
@@ -274,17 +307,38 @@ struct ffb_bias_gradient {
   struct ffb_tensor *gradient; /* F32 [M][N] */
 };
 
-/* y = max(x, 0); in place where y == x. A NaN stays a NaN; the sign of a zero is open. */
-struct ffb_relu {
-  struct ffb_tensor *y; /* out F32 */
-  struct ffb_tensor *x; /* F32 */
+enum ffb_activation {
+  FFB_ACTIVATION_NONE,
+  FFB_ACTIVATION_RELU,    /* max(x, 0) */
+  FFB_ACTIVATION_RELU6,   /* min(max(x, 0), 6) */
+  FFB_ACTIVATION_SILU,    /* x * sigmoid(x) */
+  FFB_ACTIVATION_SIGMOID, /* 1 / (1 + exp(-x)) */
 };
 
-/* gx = y > 0 ? gy : 0; in place where gx == gy. */
-struct ffb_relu_gradient {
+/* y = activation(x); in place where y == x. A NaN stays a NaN; the sign of a zero is open. The exponential is that of
+ * exponential.h, so every backend has the same bits. */
+struct ffb_activate {
+  struct ffb_tensor *y; /* out F32 */
+  struct ffb_tensor *x; /* F32 */
+  enum ffb_activation kind;
+};
+
+/* gx = gy * activation'; in place where gx == gy. `v` is what the forward pass gave (relu: v > 0; relu6: 0 < v < 6;
+ * sigmoid: v * (1 - v)), but for silu what it took: s * (1 + v * (1 - s)), s = sigmoid(v). A gradient that relu or
+ * relu6 stops is 0. */
+struct ffb_activate_gradient {
   struct ffb_tensor *gx; /* out F32 */
   struct ffb_tensor *gy; /* F32 */
-  struct ffb_tensor *y;  /* F32, what the forward pass gave */
+  struct ffb_tensor *v;  /* F32 */
+  enum ffb_activation kind;
+};
+
+/* gx = gy where the element's bit is set, else 0: a ReLU's gradient without its output. Element e has bit e % 8 of byte
+ * e / 8. */
+struct ffb_mask_gradient {
+  struct ffb_tensor *gx;   /* out F32; may be gy */
+  struct ffb_tensor *gy;   /* F32 */
+  struct ffb_tensor *mask; /* U8 [(elements + 7) / 8] */
 };
 
 /* out = a + factor * b, factor 1 without a tensor; in place where out == a. */
@@ -299,9 +353,10 @@ enum ffb_normalisation {
   FFB_NORMALISE_RMS, /* y = x / (sqrt(mean x^2) + 1e-8) per group */
 };
 
-/* Row-wise normalisation in `groups` groups of columns (1: the whole row), sizes as ffb_group_start. FP32: inverse = 1
- * / (sqrt(sum) + 1e-8), or of sum / size; y = x * inverse. Sums here, below and in GOODNESS are in the order of
- * reduce.h. */
+/* Row-wise normalisation in `groups` groups of channels (1: the whole row), sizes as ffb_group_start; a group of an
+ * image is its channels at every pixel. FP32: inverse = 1 / (sqrt(sum) + 1e-8), or of sum / size; y = x * inverse. Sums
+ * here, below and in GOODNESS are in the order of reduce.h: a whole row as one sequence; a group of an image first over
+ * the pixels in order for each channel (each product and sum rounded by itself), then over its channels. */
 struct ffb_normalise {
   struct ffb_tensor *y;       /* out F32 [M][F]; may be x */
   struct ffb_tensor *x;       /* F32 [M][F] */
@@ -328,19 +383,21 @@ enum ffb_statistic {
   FFB_STATISTIC_COUNT
 };
 
-/* Mean softmax cross-entropy over the batch. gradient = (softmax(logit_scale * logits) - onehot) * logit_scale / M, in
- * FP32 from left to right; exponentials are of z - max z, summed in order. A sample is correct where the first of the
- * largest logits is its label and no logit is a NaN. */
+/* Mean softmax cross-entropy over the batch. gradient = (softmax(logit_scale * logits) - onehot) * logit_scale / M,
+ * with `total_rows` (a batch in several parts) in place of M where that is not 0, in FP32 from left to right;
+ * exponentials are of z - max z, summed in order. A sample is correct where the first of the largest logits is its
+ * label and no logit is a NaN. */
 struct ffb_softmax_cross_entropy {
   struct ffb_tensor *gradient;   /* optional out F32 [M][classes]; may be logits */
   struct ffb_tensor *logits;     /* F32 [M][classes] */
   struct ffb_tensor *labels;     /* S32 [M] */
   struct ffb_tensor *statistics; /* in/out F64 [FFB_STATISTIC_COUNT] */
   float logit_scale;
+  int64_t total_rows;
 };
 
-/* Goodness of each row in `groups` groups of columns: sum of squares (or mean of squares). With accumulate it is added
- * to what is there. */
+/* Goodness of each row in `groups` groups of channels, as in NORMALISE: sum of squares (or mean of squares). With
+ * accumulate it is added to what is there. */
 struct ffb_goodness {
   struct ffb_tensor *goodness; /* out (in/out) F32 [M][groups] */
   struct ffb_tensor *y;        /* F32 [M][F] */
@@ -458,6 +515,229 @@ struct ffb_linear_update_s8 {
   struct ffb_tensor *weight_scale; /* optional out F32 [1] */
   struct ffb_update_rule rule;     /* weights [N][K] */
   struct ffb_tensor *workspace;    /* optional out, scratch */
+};
+
+/* ---- convolutional networks --------------------------------------------------------------------------------- */
+
+/* A square window over an image; an output has (size + 2 * padding - kernel) / stride + 1 pixels a side. Padding holds
+ * zeros (nothing, for a maximum). */
+struct ffb_window {
+  int kernel, stride, padding;
+};
+
+/* 2-d convolution, y[m][p][q][o] = sum over i, j, c of x[m][p * stride + i - padding][q * stride + j - padding][first
+ * channel of o's group + c] * w[o][i][j][c]. Output channels fall into `groups` equal groups, as do the input
+ * channels; a depthwise convolution has as many groups as channels. Order and precision of the FP32 sums are the
+ * backend's own; the reference sums in FP64 and rounds once. */
+struct ffb_convolve_f32 {
+  struct ffb_tensor *y; /* out F32 [M][P][Q][O] */
+  struct ffb_tensor *x; /* F32 [M][H][W][C] */
+  struct ffb_tensor *w; /* F32 [O][kernel][kernel][C / groups] */
+  struct ffb_window window;
+  int groups;
+  struct ffb_tensor *workspace; /* optional out, scratch (see ffb_backend.workspace); so are those below */
+};
+
+/* The same over INT8 operands with exact sums: y = (float)sum * (x_scale * w_scale). The caller guarantees K <= 133,144
+ * terms. */
+struct ffb_convolve_s8 {
+  struct ffb_tensor *y;                 /* out F32 */
+  struct ffb_tensor *x, *w;             /* S8 */
+  struct ffb_tensor *x_scale, *w_scale; /* F32 [1] */
+  struct ffb_window window;
+  int groups;
+  struct ffb_tensor *workspace;
+};
+
+/* Gradient of a convolution's input: gx[m][h][w][c] = sum over the outputs that the pixel reached of gy * w; 0 where it
+ * reached none. With accumulate gx += it. */
+struct ffb_convolve_input_f32 {
+  struct ffb_tensor *gx; /* out (in/out with accumulate) F32 [M][H][W][C] */
+  struct ffb_tensor *gy; /* F32 [M][P][Q][O] */
+  struct ffb_tensor *w;  /* F32 [O][kernel][kernel][C / groups] */
+  struct ffb_window window;
+  int groups;
+  bool accumulate;
+  struct ffb_tensor *workspace;
+};
+struct ffb_convolve_input_s8 {
+  struct ffb_tensor *gx;                 /* out (in/out with accumulate) F32: (float)sum * (gy_scale * w_scale) */
+  struct ffb_tensor *gy, *w;             /* S8 */
+  struct ffb_tensor *gy_scale, *w_scale; /* F32 [1] */
+  struct ffb_window window;
+  int groups;
+  bool accumulate;
+  struct ffb_tensor *workspace;
+};
+
+/* Gradient of a convolution's weights: gw[o][i][j][c] = sum over m, p, q of gy[m][p][q][o] * x at the tap; 0 for a tap
+ * that only ever falls on padding. With accumulate gw += it. INT8: the sum is exact however long it is (INT32 sums of
+ * at most 133,144 terms, added in INT64): gw = (float)sum * (gy_scale * x_scale). */
+struct ffb_convolve_weight_f32 {
+  struct ffb_tensor *gw; /* out (in/out with accumulate) F32 [O][kernel][kernel][C / groups] */
+  struct ffb_tensor *gy; /* F32 [M][P][Q][O] */
+  struct ffb_tensor *x;  /* F32 [M][H][W][C] */
+  struct ffb_window window;
+  int groups;
+  bool accumulate;
+  struct ffb_tensor *workspace;
+};
+struct ffb_convolve_weight_s8 {
+  struct ffb_tensor *gw;                 /* out (in/out with accumulate) F32 */
+  struct ffb_tensor *gy, *x;             /* S8 */
+  struct ffb_tensor *gy_scale, *x_scale; /* F32 [1] */
+  struct ffb_window window;
+  int groups;
+  bool accumulate;
+  struct ffb_tensor *workspace;
+};
+
+/* Weight gradient and update in one, as LINEAR_UPDATE_*. Composition: CONVOLVE_WEIGHT_*, then as there. */
+struct ffb_convolve_update_f32 {
+  struct ffb_tensor *gy, *x; /* F32 */
+  struct ffb_window window;
+  int groups;
+  struct ffb_update_rule rule; /* weights [O][kernel][kernel][C / groups] */
+  struct ffb_tensor *workspace;
+};
+struct ffb_convolve_update_s8 {
+  struct ffb_tensor *gy, *x;             /* S8 */
+  struct ffb_tensor *gy_scale, *x_scale; /* F32 [1] */
+  struct ffb_window window;
+  int groups;
+  bool quantise_gradient;
+  enum ffb_rounding rounding; /* of the weight gradient */
+  struct ffb_tensor *step;    /* U32 [1] */
+  uint32_t purpose;
+  uint64_t seed;
+  struct ffb_tensor *weight_scale; /* optional out F32 [1] */
+  struct ffb_update_rule rule;
+  struct ffb_tensor *workspace;
+};
+
+/* Mean and inverse deviation of each channel (batch normalisation, Ioffe and Szegedy 2015). Over a batch of n pixels:
+ * with k = x of the first pixel, S1 = sum(x - k), S2 = sum((x - k)^2): mean = k + S1 / n, variance = (S2 - S1^2 / n) /
+ * n (not below 0), inverse = 1 / sqrt(variance + epsilon), in FP64 and then rounded. Sums over pixels here and in
+ * BATCH_NORMALISE_GRADIENT: blocks of FFB_PIXEL_BLOCK pixels; inside one, in FP32, pixel p goes to partial sum p % 4 in
+ * order, then (0 + 1) + (2 + 3); blocks are added in FP64 in order. Running statistics, where given, move as PyTorch's:
+ * r = (1 - momentum) * r + momentum * (mean, or variance * n / (n - 1)), in FP32. Without x: mean and inverse come from
+ * the running statistics, which stay. */
+enum { FFB_PIXEL_BLOCK = 64 };
+struct ffb_batch_statistics {
+  struct ffb_tensor *mean, *inverse;                  /* out F32 [C] */
+  struct ffb_tensor *x;                               /* optional F32 [M][H][W][C] */
+  struct ffb_tensor *running_mean, *running_variance; /* optional in/out F32 [C] */
+  float momentum, epsilon;
+};
+
+/* y = activation((x - mean) * (inverse * gamma) + beta + shortcut). FP32, each operation rounded by itself. */
+struct ffb_batch_normalise {
+  struct ffb_tensor *y;              /* out F32; may be x */
+  struct ffb_tensor *x;              /* F32 [M][H][W][C] */
+  struct ffb_tensor *mean, *inverse; /* F32 [C] */
+  struct ffb_tensor *gamma, *beta;   /* F32 [C] */
+  struct ffb_tensor *shortcut;       /* optional F32, elements as x */
+  struct ffb_tensor *mask;           /* optional out U8: where relu or relu6 let a gradient pass, as MASK_GRADIENT */
+  enum ffb_activation activation;
+};
+
+/* Gradients of a batch normalisation and its activation, from what the normalisation took. z = (x - mean) * (inverse *
+ * gamma) + beta; g = gy * activation'(z) (relu: z > 0; relu6: 0 < z < 6); h = (x - mean) * inverse; gbeta = sum(g),
+ * ggamma = sum(g * h) over the n pixels, in FP64 as above, then rounded; gx = (inverse * gamma) * ((g - gbeta / n) - h
+ * * (ggamma / n)). */
+struct ffb_batch_normalise_gradient {
+  struct ffb_tensor *gx;                            /* out F32; may be gy or x */
+  struct ffb_tensor *ggamma, *gbeta;                /* out F32 [C] */
+  struct ffb_tensor *gy;                            /* F32 */
+  struct ffb_tensor *x;                             /* F32 [M][H][W][C] */
+  struct ffb_tensor *mean, *inverse, *gamma, *beta; /* F32 [C] */
+  enum ffb_activation activation;
+};
+
+/* Normalised and quantised in one: y never lies in memory. Composition: BATCH_NORMALISE, SUQ_SCALE, SUQ_QUANTISE over
+ * its y. `normalise.y` and `scale.x` are null. */
+struct ffb_batch_normalise_s8 {
+  struct ffb_batch_normalise normalise;
+  struct ffb_suq_scale scale;
+  struct ffb_suq_quantise quantise; /* x is null */
+};
+
+/* The same for the gradient: gx in INT8. Composition: BATCH_NORMALISE_GRADIENT, SUQ_SCALE, SUQ_QUANTISE over its gx.
+ * gx is scratch: what it holds afterwards is open. `scale.x` and `quantise.x` are null. */
+struct ffb_batch_normalise_gradient_s8 {
+  struct ffb_batch_normalise_gradient gradient;
+  struct ffb_suq_scale scale;
+  struct ffb_suq_quantise quantise;
+};
+
+/* Largest value of each window, and which tap it was (i * kernel + j, the first of equals; a NaN wins). */
+struct ffb_max_pool {
+  struct ffb_tensor *y;      /* out F32 [M][P][Q][C] */
+  struct ffb_tensor *argmax; /* optional out U8, elements as y */
+  struct ffb_tensor *x;      /* F32 [M][H][W][C] */
+  struct ffb_window window;
+};
+/* gx = sum of the gradients of the windows whose tap this pixel was, in the order of the windows. */
+struct ffb_max_pool_gradient {
+  struct ffb_tensor *gx;     /* out F32 [M][H][W][C] */
+  struct ffb_tensor *gy;     /* F32 [M][P][Q][C] */
+  struct ffb_tensor *argmax; /* U8 [M][P][Q][C] */
+  struct ffb_window window;
+};
+
+/* Mean over all pixels of an image: FP32, pixels in order, then divided. */
+struct ffb_average_pool {
+  struct ffb_tensor *y; /* out F32 [M][C] */
+  struct ffb_tensor *x; /* F32 [M][H][W][C] */
+};
+/* gx = gy / pixels; with accumulate gx += it. */
+struct ffb_average_pool_gradient {
+  struct ffb_tensor *gx; /* out (in/out) F32 [M][H][W][C] */
+  struct ffb_tensor *gy; /* F32 [M][C] */
+  bool accumulate;
+};
+
+/* y[m][p][c] = x[m][p][c] * scale[m][c] (squeeze-and-excitation). */
+struct ffb_scale_channels {
+  struct ffb_tensor *y;     /* out F32; may be x */
+  struct ffb_tensor *x;     /* F32 [M][H][W][C] */
+  struct ffb_tensor *scale; /* F32 [M][C] */
+};
+/* gscale[m][c] = sum over pixels of gy * x, FP32, pixels in order; gx = gy * scale. */
+struct ffb_scale_channels_gradient {
+  struct ffb_tensor *gx;     /* out F32; may be gy */
+  struct ffb_tensor *gscale; /* out F32 [M][C] */
+  struct ffb_tensor *gy, *x; /* F32 [M][H][W][C] */
+  struct ffb_tensor *scale;  /* F32 [M][C] */
+};
+
+/* y = x / (1 - rate) where ffb_random_uniform(seed, purpose, step, index) >= rate, else 0. index is the element's, or
+ * with by_row the row's (stochastic depth). The gradient is the same call over gy. */
+struct ffb_dropout {
+  struct ffb_tensor *y;    /* out F32; may be x */
+  struct ffb_tensor *x;    /* F32 */
+  struct ffb_tensor *step; /* U32 [1] */
+  float rate;              /* 0 <= rate < 1 */
+  bool by_row;
+  uint32_t purpose;
+  uint64_t seed;
+};
+
+/* Writes a label all over an image (Scodellaro et al., "Training convolutional neural networks with the forward-forward
+ * algorithm", 2023): adds patterns[label] to every channel, or with `channel` >= 0 stores it in that channel. A label
+ * of -1 is the neutral one and takes the last pattern. A null `labels` writes `constant` into every row. */
+struct ffb_label_pattern {
+  struct ffb_tensor *images;   /* in/out F32 [M][H][W][C] */
+  struct ffb_tensor *labels;   /* optional S32 [M] */
+  struct ffb_tensor *patterns; /* F32 [classes + 1][H][W] */
+  int constant, channel;
+};
+
+/* first = step + 1 where first was 0 and x holds a NaN or an infinity: where and when a run diverged. */
+struct ffb_note_not_finite {
+  struct ffb_tensor *first; /* in/out U32 [1] */
+  struct ffb_tensor *x;     /* F32, few elements */
+  struct ffb_tensor *step;  /* U32 [1] */
 };
 
 union ffb_arguments {

@@ -15,6 +15,7 @@ enum ffb_purpose {
   FFB_PURPOSE_INITIALISE,    /* initial weights: + parameter number in the step field */
   FFB_PURPOSE_NEGATIVE,      /* negative labels */
   FFB_PURPOSE_BOOTSTRAP,     /* confidence intervals */
+  FFB_PURPOSE_AUGMENT,       /* crop and flip of a training record in an epoch */
   FFB_PURPOSE_TENSOR = 1024, /* stochastic rounding of tensor id */
 };
 

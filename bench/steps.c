@@ -1,22 +1,63 @@
-/* Step times of the trainers on the paper's MLP, 784-1000-1000-10, batch 32:
- *   steps                        every algorithm in turn, round by round: median step time, multiply-accumulates a
- * second, and the ratio to this machine's peak for the type of its products steps --serve ALGORITHM[:option=value,...]
- *                                reads a number of steps from each line of input, runs them and prints their median in
- *                                milliseconds: the other half of bench/pytorch_pairs.py */
+/* Step times of the trainers on one network, batch 32, by default the paper's MLP, 784-1000-1000-10:
+ *   steps [--model NAME] [--dataset NAME] [--rounds N] [--steps N]
+ *     every algorithm in turn, round by round: median step time, multiply-accumulates a second, and the ratio to this
+ *     machine's peak for the type of its products
+ *   steps --serve [MODEL/]ALGORITHM[:option=value,...]
+ *     reads a number of steps from each line of input, runs them and prints their median in milliseconds: the other
+ * half of bench/pytorch_pairs.py. Options of the model are written model.name=value */
 #include "backends/cpu/peak.h"
 #include "harness/assembly.h"
+#include "harness/command_line.h"
 #include "harness/loader.h"
 #include "harness/meters/clock.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 32, RECORDS = 6400, ROUNDS = 9, STEPS = 60, WARM_UP = 20, THREADS = 2 };
+enum { BATCH = 32, RECORDS = 6400, MOST_ROUNDS = 99, WARM_UP = 20, THREADS = 2 };
+enum { CONVOLUTIONAL_ROUNDS = 5, CONVOLUTIONAL_STEPS = 4, CONVOLUTIONAL_WARM_UP = 2 }; /* a step takes a second or so */
 
 static const char *const standard[] = {"bp_fp32",  "bp_int8", "bp_ui8",
                                        "bp_gdai8", "ff_int8", "ff_int8:preset=one_pass"};
 enum { STANDARD = sizeof standard / sizeof *standard };
+
+struct request {
+  const char *model, *dataset, *serve;
+  int64_t rounds, steps;
+};
+
+#define REQUEST(name) offsetof(struct request, name)
+
+static const struct ffb_option options[] = {
+    {.name = "model",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(model),
+     .initial = "mlp",
+     .help = "network (\"ffbench list models\")"},
+    {.name = "dataset",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(dataset),
+     .help = "data; else synthetic_digits for the MLP and synthetic_shapes for the others"},
+    {.name = "rounds",
+     .type = FFB_OPTION_INTEGER,
+     .offset = REQUEST(rounds),
+     .initial = "0",
+     .maximum = MOST_ROUNDS,
+     .help = "turns of each algorithm; 0: 9 for the MLP, 5 for the others"},
+    {.name = "steps",
+     .type = FFB_OPTION_INTEGER,
+     .offset = REQUEST(steps),
+     .initial = "0",
+     .maximum = 1e6,
+     .help = "steps in a turn; 0: 60 for the MLP, 4 for the others"},
+    {.name = "serve",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(serve),
+     .help = "[MODEL/]ALGORITHM[:option=value,...]: time as many steps as each line of input says"},
+    {.name = NULL},
+};
 
 struct contestant {
   const char *title;
@@ -26,34 +67,44 @@ struct contestant {
   uint8_t *images;
   int32_t *labels, *index;
   int64_t next;
-  double medians[ROUNDS];
+  double medians[MOST_ROUNDS];
 };
 
-static bool set_options(struct run_config *config, const char *title, struct ffb_error *error) {
+static bool is_mlp(const char *model) {
+  return strcmp(model, "mlp") == 0;
+}
+
+/* "bp_fp32", "resnet18/ff_int8:theta=2,model.width=32" */
+static bool set_options(struct run_config *config, const struct request *request, const char *title,
+                        struct ffb_error *error) {
   char text[512];
   snprintf(text, sizeof text, "%s", title);
-  char *options = strchr(text, ':');
-  if (options)
-    *options++ = '\0';
-  const char *const fields[][2] = {{"algorithm", text}, {"dataset", "synthetic_digits"}, {"train_limit", "6400"}};
+  char *values = strchr(text, ':');
+  if (values)
+    *values++ = '\0';
+  char *slash = strchr(text, '/');
+  if (slash)
+    *slash = '\0';
+  const char *model = slash ? text : request->model;
+  const char *dataset = request->dataset ? request->dataset : is_mlp(model) ? "synthetic_digits" : "synthetic_shapes";
+  const char *const fields[][2] = {{"model", model}, {"algorithm", slash ? slash + 1 : text}, {"dataset", dataset}};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-    if (!ffb_option_set(run_options, config, "bench", fields[i][0], fields[i][1], error))
+    if (!ffb_option_set(run_options, config, "steps", fields[i][0], fields[i][1], error))
       return false;
   }
   config->threads = THREADS;
-  for (char *part = options ? strtok(options, ",") : NULL; part; part = strtok(NULL, ",")) {
-    char *value = strchr(part, '=');
-    if (!value)
-      return ffb_fail_usage(error, "%s: write options as name=value", part);
-    *value++ = '\0';
-    json_object_set_new(config->set, part, json_string(value));
+  config->train_limit = RECORDS;
+  for (char *part = values ? strtok(values, ",") : NULL; part; part = strtok(NULL, ",")) {
+    if (!run_config_set(config, part, error))
+      return false;
   }
   return true;
 }
 
-static bool open_contestant(struct contestant *c, const char *title, struct ffb_error *error) {
+static bool open_contestant(struct contestant *c, const struct request *request, const char *title,
+                            struct ffb_error *error) {
   c->title = title;
-  if (!run_config_begin(&c->config, error) || !set_options(&c->config, title, error) ||
+  if (!run_config_begin(&c->config, error) || !set_options(&c->config, request, title, error) ||
       !assembly_make(&c->assembly, &c->config, error))
     return false;
   for (size_t i = 0; i < ffb_plan_program_count(c->assembly.plan); i++) {
@@ -111,17 +162,23 @@ static bool time_steps(struct contestant *c, int steps, double *median, struct f
   return good;
 }
 
-static bool serve(const char *title, struct ffb_error *error) {
+static int warm_up(const struct contestant *c) {
+  return is_mlp(c->config.model) ? WARM_UP : CONVOLUTIONAL_WARM_UP;
+}
+
+static bool serve(const struct request *request, struct ffb_error *error) {
   struct contestant c = {0};
   double median = 0;
   char line[64];
-  bool good = open_contestant(&c, title, error) && time_steps(&c, WARM_UP, &median, error);
+  bool good = open_contestant(&c, request, request->serve, error) && time_steps(&c, warm_up(&c), &median, error);
   if (good)
     puts("ready");
   fflush(stdout);
   while (good && fgets(line, sizeof line, stdin)) {
     long steps = strtol(line, NULL, 10);
-    good = steps > 0 && time_steps(&c, (int)steps, &median, error);
+    if (steps <= 0)
+      good = ffb_fail_usage(error, "a line of input holds a number of steps, not %.20s", line);
+    good = good && time_steps(&c, (int)steps, &median, error);
     if (good)
       printf("%.6f\n", median);
     fflush(stdout);
@@ -130,10 +187,10 @@ static bool serve(const char *title, struct ffb_error *error) {
   return good;
 }
 
-static void print_row(const struct contestant *c, double baseline, double peak_f32, double peak_s8) {
+static void print_row(const struct contestant *c, size_t rounds, double baseline, double peak_f32, double peak_s8) {
   struct meter_times times;
   struct ffb_error error;
-  if (!meter_times_summary(c->medians, ROUNDS, &times, &error))
+  if (!meter_times_summary(c->medians, rounds, &times, &error))
     return;
   int64_t macs = c->count.mac_f32 + c->count.mac_s8;
   double rate = (double)macs / (times.median / 1e3), peak = c->count.mac_s8 ? peak_s8 : peak_f32;
@@ -142,27 +199,37 @@ static void print_row(const struct contestant *c, double baseline, double peak_f
          times.median / baseline);
 }
 
-static bool compare(struct ffb_error *error) {
+static bool print_table(const struct contestant *contestants, const struct request *request, size_t rounds,
+                        struct ffb_error *error) {
+  double peak_f32 = ffb_cpu_peak_f32(THREADS), peak_s8 = ffb_cpu_peak_s8(THREADS);
+  struct meter_times first;
+  if (!meter_times_summary(contestants[0].medians, rounds, &first, error))
+    return false;
+  printf("%s, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n",
+         is_mlp(request->model) ? "MLP 784-1000-1000-10" : request->model, BATCH, THREADS, peak_f32 / 1e9,
+         peak_s8 / 1e9);
+  printf("%-26s %8s %8s %9s %9s %10s %6s %8s\n", "algorithm", "ms/step", "fastest", "MMAC/step", "GMAC/s", "of peak",
+         "type", "/bp_fp32");
+  for (int i = 0; i < STANDARD; i++)
+    print_row(&contestants[i], rounds, first.median, peak_f32, peak_s8);
+  return true;
+}
+
+static bool compare(const struct request *request, struct ffb_error *error) {
   static struct contestant contestants[STANDARD];
-  bool good = true;
+  bool good = true, mlp = is_mlp(request->model);
   double warm = 0;
-  for (int i = 0; good && i < STANDARD; i++)
-    good = open_contestant(&contestants[i], standard[i], error) && time_steps(&contestants[i], WARM_UP, &warm, error);
-  for (int round = 0; good && round < ROUNDS; round++) {
-    for (int i = 0; good && i < STANDARD; i++)
-      good = time_steps(&contestants[i], STEPS, &contestants[i].medians[round], error);
+  int64_t rounds = request->rounds ? request->rounds : mlp ? 9 : CONVOLUTIONAL_ROUNDS;
+  int64_t steps = request->steps ? request->steps : mlp ? 60 : CONVOLUTIONAL_STEPS;
+  for (int i = 0; good && i < STANDARD; i++) {
+    struct contestant *c = &contestants[i];
+    good = open_contestant(c, request, standard[i], error) && time_steps(c, warm_up(c), &warm, error);
   }
-  if (good) {
-    double peak_f32 = ffb_cpu_peak_f32(THREADS), peak_s8 = ffb_cpu_peak_s8(THREADS);
-    struct meter_times first;
-    good = meter_times_summary(contestants[0].medians, ROUNDS, &first, error);
-    printf("MLP 784-1000-1000-10, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n", BATCH,
-           THREADS, peak_f32 / 1e9, peak_s8 / 1e9);
-    printf("%-26s %8s %8s %9s %9s %10s %6s %8s\n", "algorithm", "ms/step", "fastest", "MMAC/step", "GMAC/s", "of peak",
-           "type", "/bp_fp32");
+  for (int64_t round = 0; good && round < rounds; round++) {
     for (int i = 0; good && i < STANDARD; i++)
-      print_row(&contestants[i], first.median, peak_f32, peak_s8);
+      good = time_steps(&contestants[i], (int)steps, &contestants[i].medians[round], error);
   }
+  good = good && print_table(contestants, request, (size_t)rounds, error);
   for (int i = 0; i < STANDARD; i++)
     close_contestant(&contestants[i]);
   return good;
@@ -170,13 +237,26 @@ static bool compare(struct ffb_error *error) {
 
 int main(int argc, char **argv) {
   struct ffb_error error = {0};
-  bool served = argc == 3 && strcmp(argv[1], "--serve") == 0;
-  if (argc != 1 && !served) {
-    fputs("usage: steps [--serve ALGORITHM[:option=value,...]]\n", stderr);
-    return 2;
+  struct request request = {0};
+  const char *operand;
+  const struct command_table tables[] = {{"What to time", options, &request}, {0}};
+  const struct command command = {.verb = "steps", .summary = "Step times of the trainers.", .tables = tables};
+  int status = 0;
+  if (!ffb_options_default(options, &request, &error)) {
+    status = command_line_fail(&error);
+  } else {
+    switch (command_line_read(&command, argc, argv, &operand, &error)) {
+    case COMMAND_READ:
+      if (!(request.serve ? serve(&request, &error) : compare(&request, &error)))
+        status = command_line_fail(&error);
+      break;
+    case COMMAND_HELP:
+      command_line_help(stdout, &command);
+      break;
+    default:
+      status = command_line_fail(&error);
+    }
   }
-  if (served ? serve(argv[2], &error) : compare(&error))
-    return 0;
-  fprintf(stderr, "steps: %s\n", error.message);
-  return 1;
+  ffb_options_clear(options, &request);
+  return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "harness/data.h"
+#include "nn/safetensors.h"
 
 #include <sched.h>
 #include <string.h>
@@ -17,9 +18,14 @@ int assembly_processors(void) {
 
 static bool build_network(struct assembly *assembly, struct ffb_error *error) {
   const struct ffb_dataset *train = &assembly->data->train;
+  const struct parts *parts = &assembly->parts;
+  int64_t extra = parts->trainer->extra_channels ? parts->trainer->extra_channels(parts->trainer_options) : 0;
   struct ffb_model_input input = {
-      .height = train->height, .width = train->width, .channels = train->channels, .classes = train->classes};
-  return assembly->parts.model->build(&assembly->network, &input, assembly->parts.model_options, error);
+      .height = train->height, .width = train->width, .channels = train->channels + extra, .classes = train->classes};
+  if (extra < 0 || input.channels > FFB_MAX_CHANNELS)
+    return ffb_fail(error, "the trainer %s adds %lld channels to the %lld of the images: at most %d fit together",
+                    parts->trainer->name, (long long)extra, (long long)train->channels, FFB_MAX_CHANNELS);
+  return parts->model->build(&assembly->network, &input, parts->model_options, error);
 }
 
 static bool open_device(struct assembly *assembly, const struct run_config *config, struct ffb_error *error) {
@@ -59,15 +65,34 @@ static bool make_trainer(struct assembly *assembly, struct ffb_error *error) {
          ffb_fail(error, "the trainer %s has no memory plan: let its plan hook return it", trainer->name);
 }
 
+static bool can_load_weights(const struct assembly *assembly, const struct run_config *config,
+                             struct ffb_error *error) {
+  const struct ffb_trainer *trainer = assembly->parts.trainer;
+  return !config->load_weights || trainer->weights_loaded || !(trainer->flags & FFB_TRAINER_INT8) ||
+         ffb_fail_usage(error,
+                        "%s cannot start from a weight file (it has no hook weights_loaded): leave "
+                        "--load-weights out",
+                        trainer->name);
+}
+
+static bool load_weights(struct assembly *assembly, const struct run_config *config, struct ffb_error *error) {
+  const struct ffb_trainer *trainer = assembly->parts.trainer;
+  return !config->load_weights || (ffb_weights_load(config->load_weights, assembly->plan, error) &&
+                                   (!trainer->weights_loaded || trainer->weights_loaded(assembly->state, error)) &&
+                                   ffb_plan_synchronise(assembly->plan, error));
+}
+
 bool assembly_make(struct assembly *assembly, const struct run_config *config, struct ffb_error *error) {
   *assembly = (struct assembly){0};
-  bool ok = parts_find(&assembly->parts, config, error) && (assembly->data = data_get(config, error)) &&
+  bool ok = parts_find(&assembly->parts, config, error) && can_load_weights(assembly, config, error) &&
+            (assembly->data = data_get(config, error)) &&
             loader_open(&assembly->loader, assembly->data, config->batch, (uint64_t)config->seed, config->train_limit,
                         config->eval_limit, error) &&
             build_network(assembly, error) && open_device(assembly, config, error);
   if (ok) {
+    loader_augment(&assembly->loader, config->crop_padding, config->flip);
     set_up(assembly, config);
-    ok = make_trainer(assembly, error);
+    ok = make_trainer(assembly, error) && load_weights(assembly, config, error);
   }
   if (!ok)
     assembly_free(assembly);

@@ -143,3 +143,16 @@ void *file_read(const char *path, size_t *bytes, struct ffb_error *error) {
   }
   return content;
 }
+
+bool file_sha256(const char *path, char text[FFB_SHA256_TEXT], struct ffb_error *error) {
+  struct ffb_sha256 hash;
+  size_t bytes;
+  void *content = file_read(path, &bytes, error);
+  if (!content)
+    return false;
+  ffb_sha256_begin(&hash);
+  ffb_sha256_add(&hash, content, bytes);
+  ffb_sha256_text(&hash, text);
+  ffb_free(content);
+  return true;
+}

@@ -5,6 +5,7 @@
 #define FFBENCH_HARNESS_FILE_H
 
 #include "base/error.h"
+#include "base/sha256.h"
 
 #include <limits.h>
 #include <stddef.h>
@@ -30,6 +31,8 @@ bool file_replace(const char *path, const void *data, size_t bytes, const char *
 bool file_probe(const char *path, const char *remedy, struct ffb_error *error);
 /* The whole content, one 0 byte behind it; freed by ffb_free. */
 void *file_read(const char *path, size_t *bytes, struct ffb_error *error);
+/* SHA-256 of the content. */
+bool file_sha256(const char *path, char text[FFB_SHA256_TEXT], struct ffb_error *error);
 /* Make a folder and those above it. */
 bool file_make_folder(const char *path, const char *remedy, struct ffb_error *error);
 /* The folder that a path lies in: "." where it names none. */

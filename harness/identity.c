@@ -1,10 +1,13 @@
 #include "harness/identity.h"
 
 #include "base/sha256.h"
+#include "harness/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+const char identity_loaded_key[] = "loaded_weights_sha256";
 
 enum { VALUE_BYTES = 1024, NAME_BYTES = 160, DIGITS = 12 };
 
@@ -14,7 +17,7 @@ static void add_text(struct ffb_sha256 *hash, const char *text) {
 
 /* Paths say where things lie, and the names are part of what is hashed already. */
 static bool is_place(const char *name) {
-  static const char *const places[] = {"data", "plugin", "backend", "model", "algorithm", "dataset"};
+  static const char *const places[] = {"data", "plugin", "backend", "model", "algorithm", "dataset", "load_weights"};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++)
     if (strcmp(name, places[i]) == 0)
       return true;
@@ -34,10 +37,12 @@ static void add_changed(struct ffb_sha256 *hash, const char *prefix, const struc
   }
 }
 
-void identity_name(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
-                   char *name, size_t size) {
+bool identity_name(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
+                   char *name, size_t size, struct ffb_error *error) {
   struct ffb_sha256 hash;
-  char versions[64], text[FFB_SHA256_TEXT];
+  char versions[64], text[FFB_SHA256_TEXT], weights[FFB_SHA256_TEXT];
+  if (config->load_weights && !file_sha256(config->load_weights, weights, error))
+    return false;
   snprintf(versions, sizeof versions, "%d %u", IDENTITY_ENGINE_VERSION, (unsigned)parts->trainer->result_version);
   ffb_sha256_begin(&hash);
   add_text(&hash, versions);
@@ -48,18 +53,27 @@ void identity_name(const struct run_config *config, const struct parts *parts, c
   add_changed(&hash, "run", run_options, config);
   add_changed(&hash, "trainer", parts->trainer->options, parts->trainer_options);
   add_changed(&hash, "model", parts->model->options, parts->model_options);
+  if (config->load_weights)
+    add_text(&hash, weights);
   ffb_sha256_text(&hash, text);
   snprintf(name, size, "%s-%s-%s-s%lld-%.*s", parts->model->name, parts->trainer->name, parts->dataset->name,
            (long long)config->seed, DIGITS, text);
+  return true;
 }
 
 json_t *identity_json(const struct run_config *config, const struct parts *parts, const struct ffb_dataset_pair *data,
                       int threads, struct ffb_error *error) {
+  char weights[FFB_SHA256_TEXT] = "";
+  if (config->load_weights && !file_sha256(config->load_weights, weights, error))
+    return NULL;
   json_t *object = run_config_json(config, error);
   if (!object)
     return NULL;
   json_object_del(object, "data");
   json_object_del(object, "plugin");
+  json_object_del(object, "load_weights");
+  if (config->load_weights)
+    json_object_set_new(object, identity_loaded_key, json_string(weights));
   if (!json_object_set_new(object, "threads", json_integer(threads)) &&
       !json_object_set_new(object, "dataset_sha256", json_string(data->sha256)) &&
       !json_object_set_new(object, "engine_version", json_integer(IDENTITY_ENGINE_VERSION)) &&

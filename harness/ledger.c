@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool ledger_begin(struct ledger *ledger, struct ffb_error *error) {
@@ -52,12 +53,23 @@ bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, s
   return ok;
 }
 
+void ledger_divergence(const json_t *diverged, char *text, size_t size) {
+  const json_t *step = json_object_get(diverged, "step");
+  const char *where = json_string_value(json_object_get(diverged, "where"));
+  char at[64] = "";
+  if (json_is_integer(step))
+    snprintf(at, sizeof at, " at step %lld", (long long)json_integer_value(step));
+  snprintf(text, size, "the %s%s was not finite%s (epoch %lld)", where ? "output of " : "loss", where ? where : "", at,
+           (long long)json_integer_value(json_object_get(diverged, "epoch")));
+}
+
 json_t *ledger_json(const struct ledger *ledger) {
-  return json_pack("{s:I, s:I, s:O, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch", (json_int_t)ledger->epoch,
+  return json_pack("{s:I, s:I, s:O, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch", (json_int_t)ledger->epoch,
                    "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "train_seconds", ledger->train_seconds,
-                   "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds", ledger->evaluation_seconds, "energy",
-                   ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds", ledger->capacity_seconds,
-                   "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged);
+                   "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds", ledger->evaluation_seconds,
+                   "data_wait_seconds", ledger->data_wait_seconds, "energy", ledger->energy, "other_seconds",
+                   ledger->other_seconds, "capacity_seconds", ledger->capacity_seconds, "resumes",
+                   (json_int_t)ledger->resumes, "diverged", ledger->diverged);
 }
 
 static json_t *object_or_null(json_t *value) {
@@ -67,11 +79,11 @@ static json_t *object_or_null(json_t *value) {
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
   json_t *epochs, *energy, *diverged;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch, "batch",
-                  &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
-                  &ledger->epoch_seconds, "evaluation_seconds", &ledger->evaluation_seconds, "energy", &energy,
-                  "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
-                  &resumes, "diverged", &diverged) ||
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch,
+                  "batch", &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
+                  &ledger->epoch_seconds, "evaluation_seconds", &ledger->evaluation_seconds, "data_wait_seconds",
+                  &ledger->data_wait_seconds, "energy", &energy, "other_seconds", &ledger->other_seconds,
+                  "capacity_seconds", &ledger->capacity_seconds, "resumes", &resumes, "diverged", &diverged) ||
       !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
     return false;
   ledger->epoch = epoch;

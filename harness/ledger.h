@@ -18,6 +18,7 @@ struct ledger {
   json_t *epochs;                         /* one object for each finished epoch */
   double train_seconds, epoch_seconds;    /* in training steps: all, and of the epoch at hand */
   double evaluation_seconds;              /* validation and test */
+  double data_wait_seconds;               /* of train_seconds: until the next batch was there */
   json_t *energy;                         /* of training, as energy_json gives it; null before anything was measured */
   double other_seconds, capacity_seconds; /* processor seconds of other processes, and of the machine */
   int64_t resumes;
@@ -30,6 +31,8 @@ bool ledger_begin(struct ledger *ledger, struct ffb_error *error);
 void ledger_end(struct ledger *ledger);
 
 bool ledger_step(struct ledger *ledger, double seconds, struct ffb_error *error);
+/* "the output of fc1 was not finite at step 20 (epoch 2)", from the object in ledger.diverged or a record. */
+void ledger_divergence(const json_t *diverged, char *text, size_t size);
 /* Of the step times but the first LEDGER_WARM_UP; count is 0 where no more than those were taken. */
 bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, struct ffb_error *error);
 

@@ -28,20 +28,30 @@ static const char *last_folder(const char *source) {
   return *source == '/' && slash[1] ? slash + 1 : source;
 }
 
+static json_t *list_channels(const struct assembly *assembly, const float *values) {
+  json_t *list = json_array();
+  for (int64_t channel = 0; channel < assembly->data->train.channels; channel++)
+    json_array_append_new(list, json_real((double)values[channel]));
+  return list;
+}
+
 static json_t *make_dataset(const struct assembly *assembly) {
   const struct ffb_dataset *train = &assembly->data->train;
   const struct ffb_dataset_split *split = &assembly->loader.split;
-  return json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:I, s:I}", "name", train->name, "sha256", assembly->data->sha256,
-                   "official", assembly->data->official, "synthetic", train->synthetic, "source",
-                   last_folder(train->source), "train_records", (json_int_t)split->train_count, "validation_records",
-                   (json_int_t)split->validation_count, "test_records", (json_int_t)split->test_count);
+  return json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:I, s:I, s:o, s:o}", "name", train->name, "sha256",
+                   assembly->data->sha256, "official", assembly->data->official, "synthetic", train->synthetic,
+                   "source", last_folder(train->source), "train_records", (json_int_t)split->train_count,
+                   "validation_records", (json_int_t)split->validation_count, "test_records",
+                   (json_int_t)split->test_count, "mean", list_channels(assembly, assembly->setup.mean), "deviation",
+                   list_channels(assembly, assembly->setup.deviation));
 }
 
 static json_t *make_accuracy(const struct record_facts *facts) {
   const json_t *epochs = facts->ledger->epochs;
   const json_t *last = json_array_get(epochs, json_array_size(epochs) - 1);
-  const json_t *validation = json_object_get(last, "validation_accuracy");
-  return json_pack("{s:o, s:O?}", "test", number_or_null(facts->test_accuracy), "validation", validation);
+  json_t *validation = json_object_get(last, "validation_accuracy");
+  return json_pack("{s:o, s:o}", "test", number_or_null(facts->test_accuracy), "validation",
+                   validation ? json_incref(validation) : number_or_null(facts->validation_accuracy));
 }
 
 static json_t *list_epoch_seconds(const json_t *epochs) {
@@ -64,11 +74,12 @@ static json_t *make_time(const struct record_facts *facts, const char *steps_fil
   if (!ledger_step_times(facts->ledger, &times, error))
     return NULL;
   const char *slash = strrchr(steps_file, '/');
-  return json_pack("{s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
-                   "step_median_seconds", times.count ? json_real(times.median) : json_null(), "step_seconds",
-                   make_step_times(&times), "epoch_seconds", list_epoch_seconds(facts->ledger->epochs),
-                   "evaluation_seconds", facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps,
-                   "warm_up_steps", LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
+  return json_pack("{s:f, s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
+                   "data_wait_seconds", facts->ledger->data_wait_seconds, "step_median_seconds",
+                   times.count ? json_real(times.median) : json_null(), "step_seconds", make_step_times(&times),
+                   "epoch_seconds", list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds",
+                   facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps, "warm_up_steps",
+                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
                    slash ? slash + 1 : steps_file);
 }
 
@@ -130,6 +141,14 @@ static json_t *make_model(const struct ffb_network *network) {
                    network->layer_count);
 }
 
+/* Null where the weights were drawn. */
+static json_t *make_loaded(const struct run_config *config, const struct record_facts *facts) {
+  if (!config->load_weights)
+    return json_null();
+  const char *slash = strrchr(config->load_weights, '/');
+  return json_pack("{s:s, s:s?}", "file", slash ? slash + 1 : config->load_weights, "sha256", facts->loaded_sha256);
+}
+
 /* The parts that read the configuration or the device and so can fail; all are null when one did. */
 struct costly {
   json_t *config, *time;
@@ -158,14 +177,14 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
   const struct ledger *ledger = facts->ledger;
   if (!make_costly(&costly, config, facts, path, error))
     return NULL;
-  json_t *record =
-      json_pack("{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
-                RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment,
-                "config", costly.config, "dataset", make_dataset(facts->assembly), "model",
-                make_model(&facts->assembly->network), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
-                "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts), "energy",
-                ledger->energy, "operations", make_operations(facts->assembly), "weights_sha256", costly.weights_sha256,
-                "command", costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
+  json_t *record = json_pack(
+      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
+      RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
+      costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
+      "loaded_weights", make_loaded(config, facts), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
+      "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts), "energy", ledger->energy,
+      "operations", make_operations(facts->assembly), "weights_sha256", costly.weights_sha256, "command",
+      costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
   if (!record)
     ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");

@@ -16,8 +16,10 @@ struct record_facts {
   const struct assembly *assembly;
   const struct ledger *ledger;
   const struct provenance *provenance;
-  const char *status;   /* done, diverged, interrupted */
-  double test_accuracy; /* percent; NaN where the test set was not read */
+  const char *status;         /* done, diverged, interrupted, evaluated */
+  double test_accuracy;       /* percent; NaN where the test set was not read */
+  double validation_accuracy; /* percent, where there were no epochs */
+  const char *loaded_sha256;  /* of the weight file that the run started from; null without one */
   struct meter_memory memory;
   struct meter_memory_reset memory_reset;
 };

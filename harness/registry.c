@@ -6,6 +6,7 @@
 #include "models/models.h"
 
 #include <math.h>
+#include <string.h>
 
 static json_t *option_json(const struct ffb_option *option) {
   static const char *const types[] = {
@@ -36,6 +37,18 @@ static json_t *options_json(const struct ffb_option *table) {
   return options;
 }
 
+/* The options of a run. An experiment trains: --epochs 0, which only evaluates, is for the command line. */
+static json_t *run_options_json(void) {
+  json_t *options = options_json(run_options), *option;
+  size_t i;
+  json_array_foreach(options, i, option) {
+    const char *name = json_string_value(json_object_get(option, "name"));
+    if (name && strcmp(name, "epochs") == 0)
+      json_object_set_new(option, "minimum", json_real(1));
+  }
+  return options;
+}
+
 static void add_trainer(void *to, const char *path, const struct ffb_trainer *trainer, const char *problem) {
   (void)path;
   (void)problem;
@@ -62,5 +75,5 @@ json_t *registry_json(struct ffb_error *error) {
                                               dataset->description, "synthetic", dataset->synthetic, "fallback",
                                               dataset->fallback));
   return json_pack("{s:o, s:o, s:o, s:o}", "algorithms", algorithms, "models", models, "datasets", datasets, "run",
-                   options_json(run_options));
+                   run_options_json());
 }

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 256 };
+enum { NAME_BYTES = 256, STEPS_BETWEEN_CHECKS = 200 };
 
 static const double default_checkpoint_seconds = 60;
 
@@ -43,6 +43,7 @@ struct run {
   bool window_begun;
   json_t *energy_before; /* of the parts before a resume; null without one */
   double working_since;  /* clock, while training steps are timed */
+  double validation;     /* percent, of weights that were not trained; else NaN */
   struct meter_memory_reset memory_reset;
 };
 
@@ -55,10 +56,9 @@ bool run_record_path(const struct run_config *config, const struct run_control *
   if (!parts_find(&parts, config, error))
     return false;
   const struct ffb_dataset_pair *data = data_get(config, error);
-  if (data)
-    identity_name(config, &parts, data, name, sizeof name);
+  bool ok = data && identity_name(config, &parts, data, name, sizeof name, error);
   parts_release(&parts);
-  return data && record_path(control, name, path, size, error);
+  return ok && record_path(control, name, path, size, error);
 }
 
 static void make_title(const struct run *run, char *title, size_t size) {
@@ -130,6 +130,8 @@ static bool make_record(struct run *run, const char *status, double test_accurac
                                .provenance = &run->provenance,
                                .status = status,
                                .test_accuracy = test_accuracy,
+                               .validation_accuracy = run->validation,
+                               .loaded_sha256 = json_string_value(json_object_get(run->identity, identity_loaded_key)),
                                .memory_reset = run->memory_reset};
   meter_memory_read(NULL, &facts.memory);
   settle(run);
@@ -174,18 +176,27 @@ static bool train_one(struct run *run, struct ffb_error *error) {
   struct assembly *assembly = &run->assembly;
   struct ffb_batch batch;
   double start = meter_clock_seconds();
-  loader_train(&assembly->loader, run->ledger.batch, &batch);
-  return assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
+  bool ok = loader_next(&assembly->loader, &batch, error);
+  run->ledger.data_wait_seconds += meter_clock_seconds() - start;
+  return ok && assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
          ffb_plan_synchronise(assembly->plan, error) && ledger_step(&run->ledger, meter_clock_seconds() - start, error);
 }
 
-/* The steps that are left of the epoch. Returns with the clock stopped. */
-static bool train_steps(struct run *run, struct ffb_error *error) {
+/* After the same steps whether a run was resumed or not. */
+static bool check_divergence(const struct run *run, bool *diverged, struct ffb_error *error) {
+  const struct ffb_trainer *trainer = run->assembly.parts.trainer;
+  if (!trainer->diverged || run->ledger.batch % STEPS_BETWEEN_CHECKS)
+    return true;
+  return trainer->diverged(run->assembly.state, diverged, error);
+}
+
+/* The steps that are left of the epoch, or fewer where *diverged becomes true. Returns with the clock stopped. */
+static bool train_steps(struct run *run, bool *diverged, struct ffb_error *error) {
   int64_t batches = loader_batches(&run->assembly.loader);
   work_begin(run);
-  while (run->ledger.batch < batches) {
-    bool ok = train_one(run, error);
-    if (ok && !interrupt_asked() && !checkpoint_is_due(run)) {
+  while (run->ledger.batch < batches && !*diverged) {
+    bool ok = train_one(run, error) && check_divergence(run, diverged, error);
+    if (ok && (*diverged || (!interrupt_asked() && !checkpoint_is_due(run)))) {
       progress_step(&run->progress, run->ledger.epoch, run->ledger.batch);
       continue;
     }
@@ -221,18 +232,20 @@ static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint
 }
 
 static void note_divergence(struct run *run, const struct ffb_epoch_statistics *statistics) {
-  if (isfinite(statistics->loss) && statistics->not_finite == 0)
-    return;
+  char text[NAME_BYTES];
   run->ledger.diverged =
       json_pack("{s:I, s:o, s:s?, s:I}", "epoch", (json_int_t)run->ledger.epoch + 1, "step",
                 statistics->not_finite_step >= 0 ? json_integer(statistics->not_finite_step) : json_null(), "where",
                 statistics->not_finite_where[0] ? statistics->not_finite_where : NULL, "samples",
                 (json_int_t)statistics->not_finite);
+  ledger_divergence(run->ledger.diverged, text, sizeof text);
+  if (!run->control->quiet)
+    progress_note(&run->progress, "diverged: %s", text);
 }
 
 /* Enter the epoch into the history and move on to the next. */
-static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, double validation,
-                        struct ffb_error *error) {
+static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, bool diverged,
+                        double validation, struct ffb_error *error) {
   struct ledger *ledger = &run->ledger;
   json_t *epoch = json_pack("{s:I, s:o, s:o, s:o, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
                             value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
@@ -240,9 +253,11 @@ static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *stat
                             "not_finite", (json_int_t)statistics->not_finite);
   if (json_array_append_new(ledger->epochs, epoch))
     return ffb_fail(error, "out of memory for the run's history: close other programs");
-  note_divergence(run, statistics);
   progress_epoch(&run->progress, ledger->epoch, statistics->loss, statistics->train_accuracy, validation,
                  ledger->epoch_seconds);
+  /* A layer may hold a NaN that quantisation hides from the loss. */
+  if (diverged || !isfinite(statistics->loss) || statistics->not_finite > 0 || statistics->not_finite_step >= 0)
+    note_divergence(run, statistics);
   ledger->epoch++;
   ledger->batch = 0;
   ledger->epoch_seconds = 0;
@@ -253,10 +268,10 @@ static bool train_epoch(struct run *run, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
   struct ffb_epoch_statistics statistics;
   double validation;
-  loader_shuffle(&run->assembly.loader, (uint32_t)run->ledger.epoch);
-  if (!train_steps(run, error) || !end_epoch(run, &statistics, error) ||
+  bool diverged = false;
+  if (!train_steps(run, &diverged, error) || !end_epoch(run, &statistics, error) ||
       !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &validation, error) ||
-      !close_epoch(run, &statistics, validation, error))
+      !close_epoch(run, &statistics, diverged, validation, error))
     return false;
   if (interrupt_asked())
     return stop(run, error);
@@ -265,6 +280,10 @@ static bool train_epoch(struct run *run, struct ffb_error *error) {
 }
 
 static bool train(struct run *run, struct ffb_error *error) {
+  const struct ledger *ledger = &run->ledger;
+  bool done = ledger->epoch >= run->config->epochs || ledger->diverged;
+  if (!done && !loader_start(&run->assembly.loader, ledger->epoch, ledger->batch, run->config->epochs, error))
+    return false;
   while (run->ledger.epoch < run->config->epochs && !run->ledger.diverged)
     if (!train_epoch(run, error))
       return false;
@@ -303,8 +322,8 @@ static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
 static bool prepare_record(struct run *run, struct ffb_error *error) {
   char name[NAME_BYTES];
   const struct run_control *control = run->control;
-  identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name);
-  return record_path(control, name, run->record, sizeof run->record, error) &&
+  return identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name, error) &&
+         record_path(control, name, run->record, sizeof run->record, error) &&
          lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error) &&
          (!control->save_weights || file_probe(control->save_weights, "name another file with --save-weights", error));
 }
@@ -353,10 +372,13 @@ static bool prepare(struct run *run, struct ffb_error *error) {
 static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
   double test = (double)NAN;
-  bool read = !run->config->skip_test;
+  bool read = !run->config->skip_test, trained = run->config->epochs > 0;
+  const char *status = run->ledger.diverged ? "diverged" : trained ? "done" : "evaluated";
+  if (!trained &&
+      !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &run->validation, error))
+    return false;
   if ((read && !evaluate(run, &run->assembly.data->test, split->test, split->test_count, &test, error)) ||
-      !make_record(run, run->ledger.diverged ? "diverged" : "done", test, record, error) ||
-      !record_write(run->record, *record, &run->ledger, error))
+      !make_record(run, status, test, record, error) || !record_write(run->record, *record, &run->ledger, error))
     return false;
   if (run->control->save_weights && !ffb_weights_save(run->control->save_weights, run->assembly.plan, error))
     return false;
@@ -380,8 +402,11 @@ static void release(struct run *run) {
 
 bool run_execute(const struct run_config *config, const struct run_control *control, json_t **record,
                  struct ffb_error *error) {
-  struct run run = {
-      .config = config, .control = control, .record_lock.descriptor = -1, .checkpoint_lock.descriptor = -1};
+  struct run run = {.config = config,
+                    .control = control,
+                    .record_lock.descriptor = -1,
+                    .checkpoint_lock.descriptor = -1,
+                    .validation = (double)NAN};
   *record = NULL;
   bool ok = prepare(&run, error) && train(&run, error) && finish(&run, record, error);
   release(&run);

@@ -20,6 +20,9 @@ struct run_config {
   int64_t synthetic_train, synthetic_test; /* records that a synthetic dataset generates; 0 = its default */
   bool skip_test;                          /* leave the test set alone */
   bool standardise;                        /* inputs to mean 0 and deviation 1; else 0..1 */
+  int64_t crop_padding;                    /* pixels; random crops of training images where above 0 */
+  bool flip;                               /* mirror every other training image */
+  const char *load_weights;                /* path of a weight file to start from, or null */
   json_t *set; /* object {"ff_int8 or model option": "text"}: --set name=value; model options as model.name */
 };
 

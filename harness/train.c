@@ -1,7 +1,9 @@
 /* ffbench train: one run from the command line. */
 #include "harness/command_line.h"
 #include "harness/commands.h"
+#include "harness/ledger.h"
 #include "harness/parts.h"
+#include "harness/profile.h"
 #include "harness/progress.h"
 #include "harness/run.h"
 
@@ -14,6 +16,8 @@ struct places {
   const char *record, *save_weights, *checkpoint;
   double checkpoint_seconds;
   bool resume, quiet;
+  int64_t profile_steps;
+  int profile_by;
 };
 
 #define PLACE(name) offsetof(struct places, name)
@@ -48,6 +52,19 @@ static const struct ffb_option place_options[] = {
      .offset = PLACE(quiet),
      .initial = "false",
      .help = "show no progress"},
+    {.name = "profile_steps",
+     .type = FFB_OPTION_INTEGER,
+     .offset = PLACE(profile_steps),
+     .initial = "0",
+     .minimum = 0,
+     .maximum = 1e6,
+     .help = "instead of training: time every operator call in so many steps, say 50, and show where the time goes"},
+    {.name = "profile_by",
+     .type = FFB_OPTION_CHOICE,
+     .offset = PLACE(profile_by),
+     .initial = "operator",
+     .choices = profile_by_names,
+     .help = "a line of that table is an operator, or each of its calls"},
     {.name = NULL},
 };
 
@@ -97,17 +114,13 @@ static const char *text(const json_t *record, const char *object, const char *ke
 
 static void print_status(const json_t *record) {
   const json_t *diverged = json_object_get(record, "diverged");
-  const json_t *step = json_object_get(diverged, "step");
-  const char *where = json_string_value(json_object_get(diverged, "where"));
-  if (!json_is_object(diverged)) {
-    puts("status       done");
-    return;
+  char how[256];
+  if (json_is_object(diverged)) {
+    ledger_divergence(diverged, how, sizeof how);
+    printf("status       diverged: %s; training ended there\n", how);
+  } else {
+    printf("status       %s\n", json_string_value(json_object_get(record, "status")));
   }
-  printf("status       diverged: the loss was not finite in epoch %lld",
-         (long long)json_integer_value(json_object_get(diverged, "epoch")));
-  if (json_is_integer(step))
-    printf(", step %lld", (long long)json_integer_value(step));
-  printf("%s%s; the epochs after it were not run\n", where ? ", in " : "", where ? where : "");
 }
 
 static void print_data(const json_t *record) {
@@ -147,6 +160,13 @@ static void print_summary(const json_t *record, const char *path) {
   printf("record       %s\n", path);
 }
 
+static int profile(const struct train *train) {
+  struct ffb_error error;
+  bool ok = profile_run(&train->config, train->places.profile_steps, (enum profile_by)train->places.profile_by, stdout,
+                        &error);
+  return ok ? 0 : command_line_fail(&error);
+}
+
 static int execute(const struct train *train) {
   struct run_control control = {.record = train->places.record,
                                 .save_weights = train->places.save_weights,
@@ -157,6 +177,8 @@ static int execute(const struct train *train) {
   struct ffb_error error;
   json_t *record;
   char path[PATH_MAX];
+  if (train->places.profile_steps > 0)
+    return profile(train);
   if (!run_execute(&train->config, &control, &record, &error))
     return command_line_fail(&error);
   bool ok = run_record_path(&train->config, &control, path, sizeof path, &error);

@@ -1,10 +1,14 @@
 #include "models/models.h"
 
+#include "models/efficientnet_b0.h"
 #include "models/mlp.h"
+#include "models/mobilenet_v2.h"
+#include "models/resnet18.h"
 
 #include <string.h>
 
-static const struct ffb_model *const models[] = {&ffb_model_mlp};
+static const struct ffb_model *const models[] = {&ffb_model_mlp, &ffb_model_mobilenet_v2, &ffb_model_efficientnet_b0,
+                                                 &ffb_model_resnet18};
 
 const struct ffb_model *ffb_model_at(size_t index) {
   return index < sizeof models / sizeof *models ? models[index] : NULL;

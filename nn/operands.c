@@ -29,6 +29,17 @@ struct description {
   OPERAND(at.scale, WRITE, F32), OPERAND(at.x, READ | OPTIONAL, F32 | S32), OPERAND(at.ratio, READ | OPTIONAL, F32),   \
       OPERAND(at.running, READ | WRITE | OPTIONAL, F32)
 
+#define CONVOLVE_OPERANDS(at, out, left, right, type)                                                                  \
+  OPERAND(at.out, WRITE, F32), OPERAND(at.left, READ, type), OPERAND(at.right, READ, type),                            \
+      OPERAND(at.workspace, WRITE | OPTIONAL, ANY)
+#define NORMALISE_OPERANDS(at)                                                                                         \
+  OPERAND(at.x, READ, F32), OPERAND(at.mean, READ, F32), OPERAND(at.inverse, READ, F32), OPERAND(at.gamma, READ, F32), \
+      OPERAND(at.beta, READ, F32), OPERAND(at.shortcut, READ | OPTIONAL, F32), OPERAND(at.mask, WRITE | OPTIONAL, U8)
+#define NORMALISE_GRADIENT_OPERANDS(at)                                                                                \
+  OPERAND(at.gx, WRITE, F32), OPERAND(at.ggamma, WRITE, F32), OPERAND(at.gbeta, WRITE, F32),                           \
+      OPERAND(at.gy, READ, F32), OPERAND(at.x, READ, F32), OPERAND(at.mean, READ, F32),                                \
+      OPERAND(at.inverse, READ, F32), OPERAND(at.gamma, READ, F32), OPERAND(at.beta, READ, F32)
+
 static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERANDS] = {
     [FFB_FILL] = {OPERAND(fill.out, WRITE, ANY)},
     [FFB_COPY] = {OPERAND(copy.out, WRITE, ANY), OPERAND(copy.in, READ, ANY)},
@@ -58,9 +69,11 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                             OPERAND(segment_search.deviation, WRITE, F32)},
     [FFB_ADD_BIAS] = {OPERAND(add_bias.y, READ | WRITE, F32), OPERAND(add_bias.bias, READ, F32)},
     [FFB_BIAS_GRADIENT] = {OPERAND(bias_gradient.out, WRITE, F32), OPERAND(bias_gradient.gradient, READ, F32)},
-    [FFB_RELU] = {OPERAND(relu.y, WRITE, F32), OPERAND(relu.x, READ, F32)},
-    [FFB_RELU_GRADIENT] = {OPERAND(relu_gradient.gx, WRITE, F32), OPERAND(relu_gradient.gy, READ, F32),
-                           OPERAND(relu_gradient.y, READ, F32)},
+    [FFB_ACTIVATE] = {OPERAND(activate.y, WRITE, F32), OPERAND(activate.x, READ, F32)},
+    [FFB_ACTIVATE_GRADIENT] = {OPERAND(activate_gradient.gx, WRITE, F32), OPERAND(activate_gradient.gy, READ, F32),
+                               OPERAND(activate_gradient.v, READ, F32)},
+    [FFB_MASK_GRADIENT] = {OPERAND(mask_gradient.gx, WRITE, F32), OPERAND(mask_gradient.gy, READ, F32),
+                           OPERAND(mask_gradient.mask, READ, U8)},
     [FFB_ADD_SCALED] = {OPERAND(add_scaled.out, WRITE, F32), OPERAND(add_scaled.a, READ, F32),
                         OPERAND(add_scaled.b, READ, F32), OPERAND(add_scaled.factor, READ | OPTIONAL, F32)},
     [FFB_NORMALISE] = {OPERAND(normalise.y, WRITE, F32), OPERAND(normalise.x, READ, F32),
@@ -102,6 +115,63 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                               ADAM_RULE(linear_update_s8.rule.adam, OPTIONAL),
                               OPERAND(linear_update_s8.weight_scale, WRITE | OPTIONAL, F32),
                               OPERAND(linear_update_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_CONVOLVE_F32] = {CONVOLVE_OPERANDS(convolve_f32, y, x, w, F32)},
+    [FFB_CONVOLVE_S8] = {CONVOLVE_OPERANDS(convolve_s8, y, x, w, S8), OPERAND(convolve_s8.x_scale, READ, F32),
+                         OPERAND(convolve_s8.w_scale, READ, F32)},
+    [FFB_CONVOLVE_INPUT_F32] = {CONVOLVE_OPERANDS(convolve_input_f32, gx, gy, w, F32)},
+    [FFB_CONVOLVE_INPUT_S8] = {CONVOLVE_OPERANDS(convolve_input_s8, gx, gy, w, S8),
+                               OPERAND(convolve_input_s8.gy_scale, READ, F32),
+                               OPERAND(convolve_input_s8.w_scale, READ, F32)},
+    [FFB_CONVOLVE_WEIGHT_F32] = {CONVOLVE_OPERANDS(convolve_weight_f32, gw, gy, x, F32)},
+    [FFB_CONVOLVE_WEIGHT_S8] = {CONVOLVE_OPERANDS(convolve_weight_s8, gw, gy, x, S8),
+                                OPERAND(convolve_weight_s8.gy_scale, READ, F32),
+                                OPERAND(convolve_weight_s8.x_scale, READ, F32)},
+    [FFB_CONVOLVE_UPDATE_F32] = {OPERAND(convolve_update_f32.gy, READ, F32), OPERAND(convolve_update_f32.x, READ, F32),
+                                 SGD_RULE(convolve_update_f32.rule.sgd, OPTIONAL),
+                                 ADAM_RULE(convolve_update_f32.rule.adam, OPTIONAL),
+                                 OPERAND(convolve_update_f32.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_CONVOLVE_UPDATE_S8] = {OPERAND(convolve_update_s8.gy, READ, S8), OPERAND(convolve_update_s8.x, READ, S8),
+                                OPERAND(convolve_update_s8.gy_scale, READ, F32),
+                                OPERAND(convolve_update_s8.x_scale, READ, F32),
+                                OPERAND(convolve_update_s8.step, READ | OPTIONAL, U32),
+                                SGD_RULE(convolve_update_s8.rule.sgd, OPTIONAL),
+                                ADAM_RULE(convolve_update_s8.rule.adam, OPTIONAL),
+                                OPERAND(convolve_update_s8.weight_scale, WRITE | OPTIONAL, F32),
+                                OPERAND(convolve_update_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_BATCH_STATISTICS] = {OPERAND(batch_statistics.mean, WRITE, F32), OPERAND(batch_statistics.inverse, WRITE, F32),
+                              OPERAND(batch_statistics.x, READ | OPTIONAL, F32),
+                              OPERAND(batch_statistics.running_mean, READ | WRITE | OPTIONAL, F32),
+                              OPERAND(batch_statistics.running_variance, READ | WRITE | OPTIONAL, F32)},
+    [FFB_BATCH_NORMALISE] = {OPERAND(batch_normalise.y, WRITE, F32), NORMALISE_OPERANDS(batch_normalise)},
+    [FFB_BATCH_NORMALISE_GRADIENT] = {NORMALISE_GRADIENT_OPERANDS(batch_normalise_gradient)},
+    [FFB_BATCH_NORMALISE_S8] = {OPERAND(batch_normalise_s8.quantise.q, WRITE, S8),
+                                NORMALISE_OPERANDS(batch_normalise_s8.normalise),
+                                SCALE_OPERANDS(batch_normalise_s8.scale),
+                                OPERAND(batch_normalise_s8.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_BATCH_NORMALISE_GRADIENT_S8] = {NORMALISE_GRADIENT_OPERANDS(batch_normalise_gradient_s8.gradient),
+                                         OPERAND(batch_normalise_gradient_s8.quantise.q, WRITE, S8),
+                                         SCALE_OPERANDS(batch_normalise_gradient_s8.scale),
+                                         OPERAND(batch_normalise_gradient_s8.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_MAX_POOL] = {OPERAND(max_pool.y, WRITE, F32), OPERAND(max_pool.argmax, WRITE | OPTIONAL, U8),
+                      OPERAND(max_pool.x, READ, F32)},
+    [FFB_MAX_POOL_GRADIENT] = {OPERAND(max_pool_gradient.gx, WRITE, F32), OPERAND(max_pool_gradient.gy, READ, F32),
+                               OPERAND(max_pool_gradient.argmax, READ, U8)},
+    [FFB_AVERAGE_POOL] = {OPERAND(average_pool.y, WRITE, F32), OPERAND(average_pool.x, READ, F32)},
+    [FFB_AVERAGE_POOL_GRADIENT] = {OPERAND(average_pool_gradient.gx, WRITE, F32),
+                                   OPERAND(average_pool_gradient.gy, READ, F32)},
+    [FFB_SCALE_CHANNELS] = {OPERAND(scale_channels.y, WRITE, F32), OPERAND(scale_channels.x, READ, F32),
+                            OPERAND(scale_channels.scale, READ, F32)},
+    [FFB_SCALE_CHANNELS_GRADIENT] = {OPERAND(scale_channels_gradient.gx, WRITE, F32),
+                                     OPERAND(scale_channels_gradient.gscale, WRITE, F32),
+                                     OPERAND(scale_channels_gradient.gy, READ, F32),
+                                     OPERAND(scale_channels_gradient.x, READ, F32),
+                                     OPERAND(scale_channels_gradient.scale, READ, F32)},
+    [FFB_DROPOUT] = {OPERAND(dropout.y, WRITE, F32), OPERAND(dropout.x, READ, F32), OPERAND(dropout.step, READ, U32)},
+    [FFB_LABEL_PATTERN] = {OPERAND(label_pattern.images, READ | WRITE, F32),
+                           OPERAND(label_pattern.labels, READ | OPTIONAL, S32),
+                           OPERAND(label_pattern.patterns, READ, F32)},
+    [FFB_NOTE_NOT_FINITE] = {OPERAND(note_not_finite.first, READ | WRITE, U32), OPERAND(note_not_finite.x, READ, F32),
+                             OPERAND(note_not_finite.step, READ, U32)},
 };
 
 static struct ffb_tensor *tensor_at(const union ffb_arguments *arguments, size_t offset) {
@@ -119,6 +189,16 @@ static bool accumulates(enum ffb_operator operation, const union ffb_arguments *
     return arguments->goodness.accumulate;
   case FFB_GOODNESS_GRADIENT:
     return arguments->goodness_gradient.accumulate;
+  case FFB_CONVOLVE_INPUT_F32:
+    return arguments->convolve_input_f32.accumulate;
+  case FFB_CONVOLVE_INPUT_S8:
+    return arguments->convolve_input_s8.accumulate;
+  case FFB_CONVOLVE_WEIGHT_F32:
+    return arguments->convolve_weight_f32.accumulate;
+  case FFB_CONVOLVE_WEIGHT_S8:
+    return arguments->convolve_weight_s8.accumulate;
+  case FFB_AVERAGE_POOL_GRADIENT:
+    return arguments->average_pool_gradient.accumulate;
   default:
     return false;
   }
@@ -151,6 +231,22 @@ struct ffb_tensor **ffb_operand_workspace(enum ffb_operator operation, union ffb
     return &arguments->linear_update_f32.workspace;
   case FFB_LINEAR_UPDATE_S8:
     return &arguments->linear_update_s8.workspace;
+  case FFB_CONVOLVE_F32:
+    return &arguments->convolve_f32.workspace;
+  case FFB_CONVOLVE_S8:
+    return &arguments->convolve_s8.workspace;
+  case FFB_CONVOLVE_INPUT_F32:
+    return &arguments->convolve_input_f32.workspace;
+  case FFB_CONVOLVE_INPUT_S8:
+    return &arguments->convolve_input_s8.workspace;
+  case FFB_CONVOLVE_WEIGHT_F32:
+    return &arguments->convolve_weight_f32.workspace;
+  case FFB_CONVOLVE_WEIGHT_S8:
+    return &arguments->convolve_weight_s8.workspace;
+  case FFB_CONVOLVE_UPDATE_F32:
+    return &arguments->convolve_update_f32.workspace;
+  case FFB_CONVOLVE_UPDATE_S8:
+    return &arguments->convolve_update_s8.workspace;
   default:
     return NULL;
   }
@@ -177,12 +273,63 @@ static bool update_fits(const struct ffb_update_rule *rule, const struct ffb_ten
          ffb_columns(weights) == ffb_columns(x) && (gy->type != FFB_S8 || ffb_rows(gy) <= longest_s8_sum);
 }
 
+/* Pixels of one side of a window's output. */
+static int64_t output_side(int64_t side, const struct ffb_window *window) {
+  return (side + 2 * window->padding - window->kernel) / window->stride + 1;
+}
+
+static bool window_fits(const struct ffb_tensor *y, const struct ffb_tensor *x, const struct ffb_window *window) {
+  return window->kernel > 0 && window->stride > 0 && window->padding >= 0 && window->padding < window->kernel &&
+         x->shape[1] + 2 * window->padding >= window->kernel && x->shape[2] + 2 * window->padding >= window->kernel &&
+         y->shape[0] == x->shape[0] && y->shape[1] == output_side(x->shape[1], window) &&
+         y->shape[2] == output_side(x->shape[2], window);
+}
+
+static bool convolution_fits(const struct ffb_tensor *y, const struct ffb_tensor *x, const struct ffb_tensor *w,
+                             const struct ffb_window *window, int groups) {
+  return w && window_fits(y, x, window) && groups > 0 && x->shape[3] % groups == 0 && y->shape[3] % groups == 0 &&
+         w->shape[0] == y->shape[3] && w->shape[1] == window->kernel && w->shape[2] == window->kernel &&
+         w->shape[3] == x->shape[3] / groups && (w->type != FFB_S8 || ffb_columns(w) <= longest_s8_sum);
+}
+
+static const struct ffb_tensor *weights_of(const struct ffb_update_rule *rule) {
+  return rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+}
+
+static bool channels_fit(const struct ffb_tensor *x, const struct ffb_tensor *a, const struct ffb_tensor *b) {
+  return ffb_elements(a) == ffb_channels(x) && ffb_elements(b) == ffb_channels(x);
+}
+
+static bool normalise_fits(const struct ffb_batch_normalise *a) {
+  return channels_fit(a->x, a->mean, a->inverse) && channels_fit(a->x, a->gamma, a->beta) &&
+         same_elements(a->y, a->x) && same_elements(a->shortcut, a->x) &&
+         (!a->mask || ffb_elements(a->mask) == (ffb_elements(a->x) + 7) / 8);
+}
+
+static bool normalise_gradient_fits(const struct ffb_batch_normalise_gradient *a) {
+  return channels_fit(a->x, a->mean, a->inverse) && channels_fit(a->x, a->gamma, a->beta) &&
+         channels_fit(a->x, a->ggamma, a->gbeta) && same_elements(a->gx, a->x) && same_elements(a->gy, a->x);
+}
+
+static bool by_channel(const struct ffb_tensor *image, const struct ffb_tensor *vector) {
+  return ffb_rows(image) == ffb_rows(vector) && ffb_columns(vector) == ffb_channels(image);
+}
+
+static bool quantise_fits(const struct ffb_suq_scale *scale, const struct ffb_suq_quantise *quantise,
+                          const struct ffb_tensor *like) {
+  return same_elements(quantise->q, like) && quantise->scale == scale->scale &&
+         (quantise->rounding == FFB_ROUND_NEAREST || quantise->step);
+}
+
 static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a) {
   switch (operation) {
   case FFB_COPY:
     return same_elements(a->copy.out, a->copy.in) && a->copy.out->type == a->copy.in->type;
   case FFB_CONVERT_IMAGES:
-    return ffb_columns(a->convert_images.out) == ffb_columns(a->convert_images.in) &&
+    return a->convert_images.out->shape[1] == a->convert_images.in->shape[1] &&
+           a->convert_images.out->shape[2] == a->convert_images.in->shape[2] &&
+           a->convert_images.out->shape[3] >= a->convert_images.in->shape[3] &&
+           a->convert_images.out->shape[3] <= FFB_MAX_CHANNELS &&
            ffb_rows(a->convert_images.out) % ffb_rows(a->convert_images.in) == 0;
   case FFB_OVERLAY_LABELS:
     return a->overlay_labels.images->shape[2] >= a->overlay_labels.classes &&
@@ -221,11 +368,84 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
     return ffb_columns(a->add_bias.y) == ffb_elements(a->add_bias.bias);
   case FFB_BIAS_GRADIENT:
     return ffb_columns(a->bias_gradient.gradient) == ffb_elements(a->bias_gradient.out);
-  case FFB_RELU:
-    return same_elements(a->relu.y, a->relu.x);
-  case FFB_RELU_GRADIENT:
-    return same_elements(a->relu_gradient.gx, a->relu_gradient.gy) &&
-           same_elements(a->relu_gradient.gx, a->relu_gradient.y);
+  case FFB_ACTIVATE:
+    return same_elements(a->activate.y, a->activate.x);
+  case FFB_ACTIVATE_GRADIENT:
+    return same_elements(a->activate_gradient.gx, a->activate_gradient.gy) &&
+           same_elements(a->activate_gradient.gx, a->activate_gradient.v);
+  case FFB_MASK_GRADIENT:
+    return same_elements(a->mask_gradient.gx, a->mask_gradient.gy) &&
+           ffb_elements(a->mask_gradient.mask) == (ffb_elements(a->mask_gradient.gx) + 7) / 8;
+  case FFB_CONVOLVE_F32:
+    return convolution_fits(a->convolve_f32.y, a->convolve_f32.x, a->convolve_f32.w, &a->convolve_f32.window,
+                            a->convolve_f32.groups);
+  case FFB_CONVOLVE_S8:
+    return convolution_fits(a->convolve_s8.y, a->convolve_s8.x, a->convolve_s8.w, &a->convolve_s8.window,
+                            a->convolve_s8.groups);
+  case FFB_CONVOLVE_INPUT_F32:
+    return convolution_fits(a->convolve_input_f32.gy, a->convolve_input_f32.gx, a->convolve_input_f32.w,
+                            &a->convolve_input_f32.window, a->convolve_input_f32.groups);
+  case FFB_CONVOLVE_INPUT_S8:
+    return convolution_fits(a->convolve_input_s8.gy, a->convolve_input_s8.gx, a->convolve_input_s8.w,
+                            &a->convolve_input_s8.window, a->convolve_input_s8.groups);
+  case FFB_CONVOLVE_WEIGHT_F32:
+    return convolution_fits(a->convolve_weight_f32.gy, a->convolve_weight_f32.x, a->convolve_weight_f32.gw,
+                            &a->convolve_weight_f32.window, a->convolve_weight_f32.groups);
+  case FFB_CONVOLVE_WEIGHT_S8:
+    return convolution_fits(a->convolve_weight_s8.gy, a->convolve_weight_s8.x, a->convolve_weight_s8.gw,
+                            &a->convolve_weight_s8.window, a->convolve_weight_s8.groups);
+  case FFB_CONVOLVE_UPDATE_F32:
+    return convolution_fits(a->convolve_update_f32.gy, a->convolve_update_f32.x,
+                            weights_of(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
+                            a->convolve_update_f32.groups);
+  case FFB_CONVOLVE_UPDATE_S8:
+    return convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x, weights_of(&a->convolve_update_s8.rule),
+                            &a->convolve_update_s8.window, a->convolve_update_s8.groups);
+  case FFB_BATCH_STATISTICS:
+    return (a->batch_statistics.x || (a->batch_statistics.running_mean && a->batch_statistics.running_variance)) &&
+           same_elements(a->batch_statistics.mean, a->batch_statistics.inverse) &&
+           same_elements(a->batch_statistics.mean, a->batch_statistics.running_mean) &&
+           same_elements(a->batch_statistics.mean, a->batch_statistics.running_variance) &&
+           (!a->batch_statistics.x || ffb_elements(a->batch_statistics.mean) == ffb_channels(a->batch_statistics.x));
+  case FFB_BATCH_NORMALISE:
+    return normalise_fits(&a->batch_normalise);
+  case FFB_BATCH_NORMALISE_GRADIENT:
+    return normalise_gradient_fits(&a->batch_normalise_gradient);
+  case FFB_BATCH_NORMALISE_S8:
+    return normalise_fits(&a->batch_normalise_s8.normalise) &&
+           quantise_fits(&a->batch_normalise_s8.scale, &a->batch_normalise_s8.quantise,
+                         a->batch_normalise_s8.normalise.x);
+  case FFB_BATCH_NORMALISE_GRADIENT_S8:
+    return normalise_gradient_fits(&a->batch_normalise_gradient_s8.gradient) &&
+           quantise_fits(&a->batch_normalise_gradient_s8.scale, &a->batch_normalise_gradient_s8.quantise,
+                         a->batch_normalise_gradient_s8.gradient.x);
+  case FFB_MAX_POOL:
+    return window_fits(a->max_pool.y, a->max_pool.x, &a->max_pool.window) &&
+           a->max_pool.y->shape[3] == a->max_pool.x->shape[3] && same_elements(a->max_pool.argmax, a->max_pool.y) &&
+           a->max_pool.window.kernel < 16;
+  case FFB_MAX_POOL_GRADIENT:
+    return window_fits(a->max_pool_gradient.gy, a->max_pool_gradient.gx, &a->max_pool_gradient.window) &&
+           a->max_pool_gradient.gy->shape[3] == a->max_pool_gradient.gx->shape[3] &&
+           same_elements(a->max_pool_gradient.argmax, a->max_pool_gradient.gy);
+  case FFB_AVERAGE_POOL:
+    return by_channel(a->average_pool.x, a->average_pool.y);
+  case FFB_AVERAGE_POOL_GRADIENT:
+    return by_channel(a->average_pool_gradient.gx, a->average_pool_gradient.gy);
+  case FFB_SCALE_CHANNELS:
+    return same_elements(a->scale_channels.y, a->scale_channels.x) &&
+           by_channel(a->scale_channels.x, a->scale_channels.scale);
+  case FFB_SCALE_CHANNELS_GRADIENT:
+    return same_elements(a->scale_channels_gradient.gx, a->scale_channels_gradient.gy) &&
+           same_elements(a->scale_channels_gradient.gx, a->scale_channels_gradient.x) &&
+           by_channel(a->scale_channels_gradient.x, a->scale_channels_gradient.scale) &&
+           same_elements(a->scale_channels_gradient.gscale, a->scale_channels_gradient.scale);
+  case FFB_DROPOUT:
+    return same_elements(a->dropout.y, a->dropout.x) && a->dropout.rate >= 0 && a->dropout.rate < 1;
+  case FFB_LABEL_PATTERN:
+    return ffb_columns(a->label_pattern.patterns) ==
+               a->label_pattern.images->shape[1] * a->label_pattern.images->shape[2] &&
+           a->label_pattern.channel < a->label_pattern.images->shape[3] &&
+           (!a->label_pattern.labels || ffb_elements(a->label_pattern.labels) == ffb_rows(a->label_pattern.images));
   case FFB_ADD_SCALED:
     return same_elements(a->add_scaled.out, a->add_scaled.a) && same_elements(a->add_scaled.out, a->add_scaled.b);
   case FFB_NORMALISE:

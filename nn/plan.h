@@ -84,12 +84,16 @@ size_t ffb_program_calls(const struct ffb_program *program);
 enum ffb_operator ffb_program_call(const struct ffb_program *program, size_t call,
                                    const union ffb_arguments **arguments);
 
-/* Multiply-accumulates that one run of the program executes, by the type of the operands. */
+/* Multiply-accumulates that one run of the program executes, by the type of the operands. Those of a convolution are
+ * output pixels times taps, as the usual formula has it: taps that fall on padding count too. */
 struct ffb_operation_count {
   int64_t mac_f32, mac_s8;
   int64_t quantised_elements; /* elements rounded to INT8 */
   int64_t compared_elements;  /* elements read in search of a maximum */
 };
 void ffb_program_count(const struct ffb_program *program, struct ffb_operation_count *count);
+/* Adds those of one call. */
+void ffb_call_count(enum ffb_operator operation, const union ffb_arguments *arguments,
+                    struct ffb_operation_count *count);
 
 #endif

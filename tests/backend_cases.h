@@ -13,6 +13,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,18 +109,35 @@ static inline double normal(uint64_t seed, int64_t index) {
   return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
-static inline struct ffb_tensor *random_f32(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
-  struct ffb_tensor *tensor = operand(scene, FFB_F32, rows, columns);
-  for (int64_t i = 0; i < rows * columns; i++)
+static inline struct ffb_tensor *random_image(struct scene *scene, int64_t n, int64_t h, int64_t w, int64_t c,
+                                              uint64_t seed) {
+  struct ffb_tensor *tensor = image_operand(scene, FFB_F32, n, h, w, c);
+  for (int64_t i = 0; i < ffb_elements(tensor); i++)
     f32(tensor)[i] = noise(seed, i);
   return tensor;
 }
 
-static inline struct ffb_tensor *random_s8(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
-  struct ffb_tensor *tensor = operand(scene, FFB_S8, rows, columns);
-  for (int64_t i = 0; i < rows * columns; i++)
+static inline struct ffb_tensor *random_image_s8(struct scene *scene, int64_t n, int64_t h, int64_t w, int64_t c,
+                                                 uint64_t seed) {
+  struct ffb_tensor *tensor = image_operand(scene, FFB_S8, n, h, w, c);
+  for (int64_t i = 0; i < ffb_elements(tensor); i++)
     s8(tensor)[i] = (int8_t)((int)ffb_random_below(seed, 1, 2, (uint64_t)i, 255) - 127);
   return tensor;
+}
+
+static inline struct ffb_tensor *random_f32(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
+  return random_image(scene, rows, columns, 1, 1, seed);
+}
+
+static inline struct ffb_tensor *random_s8(struct scene *scene, int64_t rows, int64_t columns, uint64_t seed) {
+  return random_image_s8(scene, rows, columns, 1, 1, seed);
+}
+
+enum content { RANDOM, ALL_127, ALL_MINUS_127, MIXED_SIGNS, CONTENTS };
+
+static inline void set_content(struct ffb_tensor *tensor, enum content content, int phase) {
+  for (int64_t i = 0; content != RANDOM && i < ffb_elements(tensor); i++)
+    s8(tensor)[i] = content == ALL_127 ? 127 : content == ALL_MINUS_127 || (i + phase) % 2 ? -127 : 127;
 }
 
 static inline struct ffb_tensor *scalar_f32(struct scene *scene, float value) {
@@ -265,6 +283,170 @@ static inline void assert_both_near(const struct ffb_tensor *tensor, const doubl
   const float *a = after(tensor, ORACLE), *b = after(tensor, SUBJECT);
   for (int64_t i = 0; i < ffb_elements(tensor); i++)
     assert_near((double)b[i], (double)a[i], tolerance ? factor * tolerance[i] + 1e-30 : factor, what, i);
+}
+
+/* ---- update rules ------------------------------------------------------------------------------------------- */
+
+/* Every state that a rule can have. */
+struct rule_case {
+  bool adam, momentum, multiplier;
+};
+
+static inline struct ffb_update_rule make_rule(struct scene *scene, const struct rule_case *c,
+                                               const int64_t shape[FFB_DIMENSIONS]) {
+  const int64_t *s = shape;
+  struct ffb_tensor *w = random_image(scene, s[0], s[1], s[2], s[3], 71), *rate = scalar_f32(scene, 0.037f);
+  struct ffb_tensor *multiplier = c->multiplier ? scalar_f32(scene, 0.61f) : NULL;
+  struct ffb_tensor *first = c->adam || c->momentum ? random_image(scene, s[0], s[1], s[2], s[3], 72) : NULL;
+  struct ffb_update_rule rule = {.kind = c->adam ? FFB_RULE_ADAM : FFB_RULE_SGD};
+  if (!c->adam) {
+    rule.sgd = (struct ffb_sgd){.weights = w,
+                                .momentum = first,
+                                .learning_rate = rate,
+                                .multiplier = multiplier,
+                                .momentum_factor = 0.9f,
+                                .weight_decay = 3e-4f};
+    return rule;
+  }
+  struct ffb_tensor *second = random_image(scene, s[0], s[1], s[2], s[3], 73);
+  struct ffb_tensor *corrections = operand(scene, FFB_F32, 2, 1);
+  for (int64_t i = 0; i < ffb_elements(second); i++)
+    f32(second)[i] = 0.5f + f32(second)[i] * f32(second)[i];
+  f32(corrections)[0] = 1 / (1 - 0.9f * 0.9f);
+  f32(corrections)[1] = 1 / (1 - 0.999f * 0.999f);
+  rule.adam = (struct ffb_adam){.weights = w,
+                                .first = first,
+                                .second = second,
+                                .learning_rate = rate,
+                                .multiplier = multiplier,
+                                .corrections = corrections,
+                                .beta1 = 0.9f,
+                                .beta2 = 0.999f,
+                                .epsilon = 1e-8f,
+                                .weight_decay = 3e-4f};
+  return rule;
+}
+
+static inline void call_update(struct scene *scene, const struct ffb_update_rule *rule, struct ffb_tensor *gradient) {
+  if (rule->kind == FFB_RULE_ADAM)
+    CALL(scene, ADAM_UPDATE, adam_update, .rule = rule->adam, .gradient = gradient);
+  else
+    CALL(scene, SGD_UPDATE, sgd_update, .rule = rule->sgd, .gradient = gradient);
+}
+
+static inline struct ffb_tensor *rule_weights(const struct ffb_update_rule *rule) {
+  return rule->kind == FFB_RULE_ADAM ? rule->adam.weights : rule->sgd.weights;
+}
+
+static inline void assert_same_rule(const struct ffb_update_rule *rule, const char *what) {
+  assert_same(rule_weights(rule), what);
+  if (rule->kind == FFB_RULE_ADAM) {
+    assert_same(rule->adam.first, what);
+    assert_same(rule->adam.second, what);
+  } else if (rule->sgd.momentum) {
+    assert_same(rule->sgd.momentum, what);
+  }
+}
+
+static const struct rule_case rule_cases[] = {
+    {false, false, false}, {false, true, false}, {false, true, true}, {true, false, false}, {true, false, true}};
+enum { RULES = sizeof rule_cases / sizeof *rule_cases };
+
+/* How an update treats the weight gradient of INT8 operands. */
+enum gradient_form { EXACT, NEAREST, STOCHASTIC, GRADIENT_FORMS };
+
+/* ---- the program: the cases on every backend ---------------------------------------------------------------- */
+
+static const struct ffb_backend *subject;
+static struct ffb_device *oracle_device, *subject_device;
+
+static inline void need_slot(enum ffb_operator operation) {
+  if (!subject->operators[operation]) {
+    print_message("# %s does not fill the optional slot %s\n", subject->name, ffb_operator_name(operation));
+    skip();
+  }
+}
+
+static inline struct ffb_device *open_device(const struct ffb_backend *backend, int threads) {
+  struct ffb_device *device = NULL;
+  char message[256] = "";
+  if (!backend->open(&device, &(struct ffb_device_request){.threads = threads}, message, sizeof message))
+    fail_msg("%s: %s", backend->name, message);
+  return device;
+}
+
+static inline int start_scene(void **state) {
+  static struct scene scene;
+  scene_clear(&scene); /* what a failed case left */
+  scene.backends[ORACLE] = &ffb_backend_reference;
+  scene.backends[SUBJECT] = subject;
+  scene.devices[ORACLE] = oracle_device;
+  scene.devices[SUBJECT] = subject_device;
+  scene.misaligned = false;
+  *state = &scene;
+  return 0;
+}
+
+static inline int end_scene(void **state) {
+  scene_clear(*state);
+  return 0;
+}
+
+static inline void say(void *to, const char *name, const char *value) {
+  print_message("# %s %s: %s\n", (const char *)to, name, value);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, start_scene, end_scene)
+
+typedef int run_cases_function(const char *title);
+
+/* Opens one backend and runs every case on it. A backend that was not named may be absent from the machine. */
+static inline int test_backend(const struct ffb_backend *backend, bool named, int threads,
+                               run_cases_function *run_cases) {
+  char message[256] = "", title[64];
+  subject = backend;
+  if (!backend->open(&subject_device, &(struct ffb_device_request){.threads = threads}, message, sizeof message)) {
+    print_message("# skipped %s: %s\n", backend->name, message);
+    return named;
+  }
+  backend->describe(subject_device, say, (void *)backend->name);
+  snprintf(title, sizeof title, threads ? "%s, threads: %d" : "%s", backend->name, threads);
+  int failed = run_cases(title);
+  backend->close(subject_device);
+  return failed;
+}
+
+/* With each number of threads; the reference has but one. */
+static inline int test_with_threads(const struct ffb_backend *backend, bool named, const int *threads,
+                                    int thread_counts, run_cases_function *run_cases) {
+  int failed = 0;
+  for (int t = 0; t < thread_counts && (t == 0 || backend != &ffb_backend_reference); t++)
+    failed += test_backend(backend, named, threads[t], run_cases);
+  return failed;
+}
+
+/* main() of a program `test_... [name...]`: the cases on each backend that is built in (or named). */
+static inline int test_every_backend(int count, char **names, const int *threads, int thread_counts,
+                                     run_cases_function *run_cases) {
+  char message[256] = "";
+  int failed = 0;
+  if (!ffb_backend_reference.open(&oracle_device, &(struct ffb_device_request){0}, message, sizeof message)) {
+    print_error("%s\n", message);
+    return 1;
+  }
+  for (int i = 1; i < count; i++) {
+    const struct ffb_backend *backend = ffb_backend_find(names[i]);
+    if (!backend) {
+      print_error("%s: no backend of that name is built in\n", names[i]);
+      failed++;
+      continue;
+    }
+    failed += test_with_threads(backend, true, threads, thread_counts, run_cases);
+  }
+  for (size_t i = 0; count < 2 && ffb_backend_at(i); i++)
+    failed += test_with_threads(ffb_backend_at(i), false, threads, thread_counts, run_cases);
+  ffb_backend_reference.close(oracle_device);
+  return failed ? 1 : 0;
 }
 
 #endif

@@ -13,9 +13,6 @@
 #include <limits.h>
 #include <stdio.h>
 
-static const struct ffb_backend *subject;
-static struct ffb_device *oracle_device, *subject_device;
-
 /* ---- fill, copy, images, labels ------------------------------------------------------------------------------- */
 
 static void fill_converts_to_every_type(void **state) {
@@ -40,25 +37,26 @@ static void fill_converts_to_every_type(void **state) {
 
 static void images_are_converted_and_repeated(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][4] = {{3, 28, 28, 1}, {5, 7, 3, 3}, {1, 1, 1, 4}, {2, 32, 32, 3}};
+  static const int64_t shapes[][5] = {{3, 28, 28, 1, 1}, {5, 7, 3, 3, 3}, {1, 1, 1, 4, 4},
+                                      {2, 32, 32, 3, 3}, {3, 5, 9, 3, 4}, {4, 6, 5, 1, 3}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-    const int64_t *d = shapes[s];
+    const int64_t *d = shapes[s], given = d[3], channels = d[4];
     for (int64_t repeat = 1; repeat <= 2; repeat++) {
-      struct ffb_tensor *in = image_operand(scene, FFB_U8, d[0], d[1], d[2], d[3]);
-      struct ffb_tensor *out = image_operand(scene, FFB_F32, d[0] * repeat, d[1], d[2], d[3]);
+      struct ffb_tensor *in = image_operand(scene, FFB_U8, d[0], d[1], d[2], given);
+      struct ffb_tensor *out = image_operand(scene, FFB_F32, d[0] * repeat, d[1], d[2], channels);
       uint8_t *bytes = operand_of(in)->before;
-      int64_t n = ffb_elements(in);
-      for (int64_t i = 0; i < n; i++)
+      int64_t pixels = d[0] * d[1] * d[2];
+      for (int64_t i = 0; i < pixels * given; i++)
         bytes[i] = (uint8_t)(i * 7 + i / 11);
       const float mean[] = {0.1307f, 0.4914f, 0.2f, 0}, deviation[] = {0.3081f, 0.247f, 0.5f, 1};
       RUN_BOTH(scene, CONVERT_IMAGES, convert_images, .out = out, .in = in,
                .mean = {mean[0], mean[1], mean[2], mean[3]},
                .deviation = {deviation[0], deviation[1], deviation[2], deviation[3]});
       assert_same(out, "convert_images");
-      for (int64_t i = 0; i < n * repeat; i++) {
-        int64_t c = i % d[3];
-        assert_near((double)f32_after(out)[i], (bytes[i % n] / 255.0 - (double)mean[c]) / (double)deviation[c], 1e-5,
-                    "convert_images", i);
+      for (int64_t i = 0; i < pixels * channels * repeat; i++) {
+        int64_t c = i % channels, pixel = i / channels % pixels;
+        double wanted = c < given ? (bytes[pixel * given + c] / 255.0 - (double)mean[c]) / (double)deviation[c] : 0;
+        assert_near((double)f32_after(out)[i], wanted, c < given ? 1e-5 : 0, "convert_images", i);
       }
       scene_clear(scene);
     }
@@ -87,6 +85,32 @@ static void labels_are_written_into_the_first_pixels(void **state) {
         assert_near((double)f32_after(images)[i], wanted, 1e-6, "overlay_labels", i);
       }
       scene_clear(scene);
+    }
+  }
+}
+
+static void patterns_are_written_all_over_the_image(void **state) {
+  struct scene *scene = *state;
+  enum { ROWS = 13, H = 5, W = 7, CLASSES = 10 };
+  for (int channels = 1; channels <= 4; channels += 3) {
+    for (int constant = -2; constant < CLASSES; constant += 3) { /* -2 stands for labels from a tensor */
+      for (int channel = -1; channel < channels; channel++) {
+        struct ffb_tensor *images = random_image(scene, ROWS, H, W, channels, 1);
+        struct ffb_tensor *patterns = random_image(scene, CLASSES + 1, H, W, 1, 2);
+        struct ffb_tensor *labels = operand(scene, FFB_S32, ROWS, 1);
+        for (int m = 0; m < ROWS; m++)
+          s32(labels)[m] = m - 1 < CLASSES ? m - 1 : m % CLASSES;
+        RUN_BOTH(scene, LABEL_PATTERN, label_pattern, .images = images, .labels = constant == -2 ? labels : NULL,
+                 .patterns = patterns, .constant = constant, .channel = channel);
+        assert_same(images, "label_pattern");
+        for (int64_t i = 0; i < ffb_elements(images); i++) {
+          int64_t m = i / ffb_columns(images), c = i % channels, pixel = i / channels % (H * W);
+          int64_t label = constant == -2 ? s32(labels)[m] : constant;
+          float pattern = f32(patterns)[(label < 0 ? CLASSES : label) * H * W + pixel], before = f32(images)[i];
+          assert_true(f32_after(images)[i] == (channel < 0 ? before + pattern : c == channel ? pattern : before));
+        }
+        scene_clear(scene);
+      }
     }
   }
 }
@@ -335,13 +359,6 @@ static void f32_product_passes_a_nan_on(void **state) {
   RUN_SUBJECT(scene, GEMM_F32, gemm_f32, .c = p.c, .a = p.a, .b = p.b);
   for (int64_t i = 0; i < 5 * 40; i++)
     assert_int_equal(isnan(f32_after(p.c)[i]) != 0, i / 40 == 2);
-}
-
-enum content { RANDOM, ALL_127, ALL_MINUS_127, MIXED_SIGNS, CONTENTS };
-
-static void set_content(struct ffb_tensor *tensor, enum content content, int phase) {
-  for (int64_t i = 0; content != RANDOM && i < ffb_elements(tensor); i++)
-    s8(tensor)[i] = content == ALL_127 ? 127 : content == ALL_MINUS_127 || (i + phase) % 2 ? -127 : 127;
 }
 
 static void run_s8_product(struct scene *scene, const int64_t size[3], bool ta, bool tb, enum content content) {
@@ -860,12 +877,13 @@ static void relu_and_its_gradient(void **state) {
       f32(x)[n / 2] = -0.0f;
       f32(output)[0] = 0;
       f32(output)[n / 2] = NAN;
-      RUN_BOTH(scene, RELU, relu, .y = y, .x = x);
+      RUN_BOTH(scene, ACTIVATE, activate, .y = y, .x = x, .kind = FFB_ACTIVATION_RELU);
       assert_same(y, "relu");
       for (int64_t i = 0; i < n; i++)
         assert_true(isnan(f32(x)[i]) ? isnan(f32_after(y)[i]) : f32_after(y)[i] == (f32(x)[i] > 0 ? f32(x)[i] : 0));
-      RUN_BOTH(scene, RELU_GRADIENT, relu_gradient, .gx = gx, .gy = gy, .y = output);
-      assert_same(gx, "relu_gradient");
+      RUN_BOTH(scene, ACTIVATE_GRADIENT, activate_gradient, .gx = gx, .gy = gy, .v = output,
+               .kind = FFB_ACTIVATION_RELU);
+      assert_same(gx, "relu gradient");
       for (int64_t i = 0; i < n; i++)
         assert_true(f32_after(gx)[i] == (f32(output)[i] > 0 ? f32(gy)[i] : 0));
       scene_clear(scene);
@@ -910,31 +928,58 @@ static void groups_cover_every_column_once(void **state) {
   }
 }
 
-/* In double: y of one row in groups. */
-static void normalise_row(const double *x, double *y, int64_t columns, int groups, enum ffb_normalisation kind) {
-  for (int g = 0; g < groups; g++) {
-    int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
-    double squares = 0;
-    for (int64_t f = start; f < end; f++)
-      squares += x[f] * x[f];
-    double norm = sqrt(kind == FFB_NORMALISE_RMS ? squares / (double)(end - start) : squares) + 1e-8;
-    for (int64_t f = start; f < end; f++)
-      y[f] = x[f] / norm;
+/* Which group of channels a column of a row is in: channels lie innermost. One group is the whole row. */
+static int group_of(int64_t column, int64_t channels, int groups) {
+  int g = groups - 1;
+  while (g > 0 && column % channels < ffb_group_start(channels, groups, g))
+    g--;
+  return g;
+}
+
+/* In double: sums of squares of the groups of one row, and how many elements each has. */
+static void group_squares(const double *x, int64_t columns, int64_t channels, int groups, double *squares,
+                          double *counts) {
+  for (int g = 0; g < groups; g++)
+    squares[g] = counts[g] = 0;
+  for (int64_t f = 0; f < columns; f++) {
+    int g = group_of(f, channels, groups);
+    squares[g] += x[f] * x[f];
+    counts[g]++;
   }
 }
 
+enum { MOST_GROUPS = 16 };
+
+/* In double: y of one row in groups. */
+static void normalise_row(const double *x, double *y, int64_t columns, int64_t channels, int groups,
+                          enum ffb_normalisation kind) {
+  double squares[MOST_GROUPS], counts[MOST_GROUPS];
+  group_squares(x, columns, channels, groups, squares, counts);
+  for (int64_t f = 0; f < columns; f++) {
+    int g = group_of(f, channels, groups);
+    y[f] = x[f] / (sqrt(kind == FFB_NORMALISE_RMS ? squares[g] / counts[g] : squares[g]) + 1e-8);
+  }
+}
+
+/* Rows, height, width, channels, groups. Matrices have their columns in the second place. */
+static const int64_t grouped[][5] = {{1, 1, 1, 1, 1},     {3, 17, 1, 1, 1},   {5, 33, 1, 1, 4},    {2, 127, 1, 1, 10},
+                                     {64, 1000, 1, 1, 1}, {32, 784, 1, 1, 1}, {7, 1000, 1, 1, 10}, {9, 16, 1, 1, 16},
+                                     {1, 4097, 1, 1, 3},  {33, 31, 1, 1, 10}, {3, 4, 5, 16, 1},    {5, 4, 4, 16, 10},
+                                     {2, 8, 8, 64, 10},   {4, 3, 5, 33, 10},  {3, 1, 1, 40, 10},   {2, 7, 7, 512, 10},
+                                     {3, 2, 2, 10, 10},   {2, 9, 3, 25, 2},   {1, 5, 1, 7, 3},     {2, 6, 6, 3, 1}};
+enum { GROUPED = sizeof grouped / sizeof *grouped };
+
 static void rows_are_normalised(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][3] = {{1, 1, 1},    {3, 17, 1},    {5, 33, 4},  {2, 127, 10}, {64, 1000, 1},
-                                      {32, 784, 1}, {7, 1000, 10}, {9, 16, 16}, {1, 4097, 3}, {33, 31, 10}};
-  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+  for (int s = 0; s < GROUPED; s++) {
     for (int form = 0; form < 8; form++) {
       enum ffb_normalisation kind = form & 1 ? FFB_NORMALISE_RMS : FFB_NORMALISE_L2;
-      int64_t rows = shapes[s][0], columns = shapes[s][1];
-      int groups = (int)shapes[s][2];
-      struct ffb_tensor *x = random_f32(scene, rows, columns, 41);
-      struct ffb_tensor *y = form & 2 ? x : operand(scene, FFB_F32, rows, columns);
-      struct ffb_tensor *inverse = form & 4 ? operand(scene, FFB_F32, rows, groups) : NULL;
+      const int64_t *d = grouped[s];
+      int groups = (int)d[4];
+      struct ffb_tensor *x = random_image(scene, d[0], d[1], d[2], d[3], 41);
+      struct ffb_tensor *y = form & 2 ? x : image_operand(scene, FFB_F32, d[0], d[1], d[2], d[3]);
+      struct ffb_tensor *inverse = form & 4 ? operand(scene, FFB_F32, d[0], groups) : NULL;
+      int64_t rows = ffb_rows(x), columns = ffb_columns(x);
       if (rows > 2)
         memset(f32(x) + columns, 0, (size_t)columns * sizeof(float)); /* a row of a dead layer */
       RUN_BOTH(scene, NORMALISE, normalise, .y = y, .x = x, .inverse = inverse, .kind = kind, .groups = groups);
@@ -946,7 +991,7 @@ static void rows_are_normalised(void **state) {
       for (int64_t m = 0; m < rows; m++) {
         for (int64_t f = 0; f < columns; f++)
           in[f] = (double)f32(x)[m * columns + f];
-        normalise_row(in, out, columns, groups, kind);
+        normalise_row(in, out, columns, ffb_channels(x), groups, kind);
         for (int64_t f = 0; f < columns; f++)
           assert_near((double)f32_after(y)[m * columns + f], out[f], 2e-6 * (1 + fabs(out[f])), "normalise", f);
       }
@@ -983,7 +1028,7 @@ static void normalise_gradient_matches_differences(void **state) {
           for (int sign = 0; sign < 2; sign++) {
             for (int64_t j = 0; j < columns; j++)
               in[j] = (double)f32(x)[m * columns + j] + (j == f ? (sign ? step : -step) : 0);
-            normalise_row(in, out, columns, 1, kind);
+            normalise_row(in, out, columns, columns, 1, kind);
             for (int64_t j = 0; j < columns; j++)
               sum[sign] += (double)f32(gy)[m * columns + j] * out[j];
           }
@@ -1046,7 +1091,7 @@ static void softmax_matches_long_double(void **state) {
       long double loss = 10;
       double correct = 20;
       for (int64_t m = 0; m < rows; m++) {
-        long double z[FFB_MAX_CLASSES], row = 0;
+        long double z[FFB_MAX_CLASSES] = {0}, row = 0;
         int label = s32(s.labels)[m], best = 0;
         for (int64_t c = 0; c < classes; c++) {
           z[c] = (long double)scale * (long double)f32(s.logits)[m * classes + c];
@@ -1091,6 +1136,21 @@ static void softmax_gradient_matches_differences(void **state) {
   }
 }
 
+/* A batch in two parts: the gradients of the parts are those of the whole, where each is told its size. */
+static void softmax_of_a_part_counts_all_rows(void **state) {
+  struct scene *scene = *state;
+  enum { ROWS = 4, WIDTH = 10, WHOLE = 12 };
+  struct softmax s = make_softmax(scene, ROWS, WIDTH, 3);
+  float part[ROWS * WIDTH];
+  RUN_BOTH(scene, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = s.gradient, .logits = s.logits,
+           .labels = s.labels, .statistics = s.statistics, .logit_scale = 1, .total_rows = WHOLE);
+  assert_true(f64_after(s.statistics)[FFB_STATISTIC_SAMPLES] == 30 + ROWS);
+  memcpy(part, f32_after(s.gradient), sizeof part);
+  run_softmax(scene, &s, 1);
+  for (int i = 0; i < ROWS * WIDTH; i++)
+    assert_near((double)part[i], (double)f32_after(s.gradient)[i] * ROWS / WHOLE, 1e-7, "part of a batch", i);
+}
+
 static void softmax_of_odd_logits(void **state) {
   struct scene *scene = *state;
   static const struct {
@@ -1126,29 +1186,31 @@ static void softmax_of_odd_logits(void **state) {
 
 static void goodness_sums_squares(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][3] = {{1, 1, 1}, {3, 17, 1}, {5, 33, 4}, {64, 1000, 1}, {7, 1000, 10}, {9, 37, 10}};
-  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+  for (int s = 0; s < GROUPED; s++) {
     for (int form = 0; form < 4; form++) {
       bool mean = form & 1, accumulate = form & 2;
-      int64_t rows = shapes[s][0], columns = shapes[s][1];
-      int groups = (int)shapes[s][2];
-      struct ffb_tensor *y = random_f32(scene, rows, columns, 61);
+      const int64_t *d = grouped[s];
+      int groups = (int)d[4];
+      struct ffb_tensor *y = random_image(scene, d[0], d[1], d[2], d[3], 61);
       struct ffb_tensor *goodness =
-          accumulate ? random_f32(scene, rows, groups, 62) : operand(scene, FFB_F32, rows, groups);
+          accumulate ? random_f32(scene, d[0], groups, 62) : operand(scene, FFB_F32, d[0], groups);
       RUN_BOTH(scene, GOODNESS, goodness, .goodness = goodness, .y = y, .groups = groups, .mean = mean,
                .accumulate = accumulate);
       assert_same(goodness, "goodness");
-      for (int64_t m = 0; m < rows; m++) {
+      int64_t columns = ffb_columns(y);
+      double *row = calloc((size_t)columns, sizeof *row), squares[MOST_GROUPS], counts[MOST_GROUPS];
+      assert_non_null(row);
+      for (int64_t m = 0; m < d[0]; m++) {
+        for (int64_t f = 0; f < columns; f++)
+          row[f] = (double)f32(y)[m * columns + f];
+        group_squares(row, columns, ffb_channels(y), groups, squares, counts);
         for (int g = 0; g < groups; g++) {
-          int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
-          double sum = 0;
-          for (int64_t f = start; f < end; f++)
-            sum += (double)f32(y)[m * columns + f] * (double)f32(y)[m * columns + f];
-          sum = mean ? sum / (double)(end - start) : sum;
+          double sum = mean ? squares[g] / counts[g] : squares[g];
           sum += accumulate ? (double)f32(goodness)[m * groups + g] : 0;
           assert_near((double)f32_after(goodness)[m * groups + g], sum, 3e-6 * (1 + sum), "goodness", g);
         }
       }
+      free(row);
       scene_clear(scene);
     }
   }
@@ -1157,30 +1219,29 @@ static void goodness_sums_squares(void **state) {
 /* gy of sum over groups of a[g] * G[g](y), against differences: G is quadratic, so they are exact up to rounding. */
 static void goodness_gradient_matches_differences(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][3] = {{1, 1, 1}, {3, 17, 1}, {5, 33, 4}, {4, 127, 10}, {64, 1000, 1}};
-  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+  for (int s = 0; s < GROUPED; s++) {
     for (int form = 0; form < 6; form++) {
       bool mean = form & 1, accumulate = form & 2, in_place = form & 4;
-      int64_t rows = shapes[s][0], columns = shapes[s][1];
-      int groups = (int)shapes[s][2];
-      struct ffb_tensor *y = random_f32(scene, rows, columns, 63), *gradient = random_f32(scene, rows, groups, 64);
+      const int64_t *d = grouped[s];
+      int groups = (int)d[4];
+      struct ffb_tensor *y = random_image(scene, d[0], d[1], d[2], d[3], 63);
+      struct ffb_tensor *gradient = random_f32(scene, d[0], groups, 64);
       struct ffb_tensor *gy = in_place     ? y
-                              : accumulate ? random_f32(scene, rows, columns, 65)
-                                           : operand(scene, FFB_F32, rows, columns);
+                              : accumulate ? random_image(scene, d[0], d[1], d[2], d[3], 65)
+                                           : image_operand(scene, FFB_F32, d[0], d[1], d[2], d[3]);
       RUN_BOTH(scene, GOODNESS_GRADIENT, goodness_gradient, .gy = gy, .gradient = gradient, .y = y, .groups = groups,
                .mean = mean, .accumulate = accumulate);
       assert_same(gy, "goodness_gradient");
-      for (int64_t m = 0; m < rows; m++) {
-        for (int g = 0; g < groups; g++) {
-          int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
-          for (int64_t i = m * columns + start; i < m * columns + end; i++) {
-            double value = (double)f32(y)[i], step = 1e-3;
-            double slope = ((value + step) * (value + step) - (value - step) * (value - step)) / (2 * step);
-            double wanted = (double)f32(gradient)[m * groups + g] * slope / (mean ? (double)(end - start) : 1);
-            wanted += accumulate ? (double)f32(gy)[i] : 0;
-            assert_near((double)f32_after(gy)[i], wanted, 1e-6, "goodness_gradient", i);
-          }
-        }
+      int64_t columns = ffb_columns(y), channels = ffb_channels(y);
+      for (int64_t i = 0; i < ffb_elements(y); i++) {
+        int g = group_of(i % columns, channels, groups);
+        int64_t width = ffb_group_start(channels, groups, g + 1) - ffb_group_start(channels, groups, g);
+        double value = (double)f32(y)[i], step = 1e-3;
+        double slope = ((value + step) * (value + step) - (value - step) * (value - step)) / (2 * step);
+        double wanted = (double)f32(gradient)[i / columns * groups + g] * slope;
+        wanted /= mean ? (double)(width * (columns / channels)) : 1;
+        wanted += accumulate ? (double)f32(gy)[i] : 0;
+        assert_near((double)f32_after(gy)[i], wanted, 1e-6, "goodness_gradient", i);
       }
       scene_clear(scene);
     }
@@ -1249,6 +1310,27 @@ static void goodness_loss_at_the_ends(void **state) {
     assert_near((double)f32_after(gradient)[0], -1 / (1 + exp(1)), 1e-6, "gradient", 0);
     RUN_SUBJECT(scene, GOODNESS_LOSS, goodness_loss, .gradient = gradient, .goodness = goodness, .theta = 2);
     scene_clear(scene);
+  }
+}
+
+static void first_number_that_is_not_finite_is_noted(void **state) {
+  struct scene *scene = *state;
+  static const struct {
+    float odd;
+    uint32_t before, wanted; /* at step 41 */
+  } notes[] = {{1, 0, 0}, {NAN, 0, 42}, {INFINITY, 0, 42}, {-INFINITY, 0, 42}, {3e38f, 0, 0}, {NAN, 7, 7}, {1, 7, 7}};
+  for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+    for (int64_t n = 1; n < 40; n += 19) {
+      for (int64_t place = 0; place < n; place += 19) {
+        struct ffb_tensor *first = scalar_u32(scene, notes[i].before), *step = scalar_u32(scene, 41);
+        struct ffb_tensor *x = random_f32(scene, n, 1, 67);
+        f32(x)[place] = notes[i].odd;
+        RUN_BOTH(scene, NOTE_NOT_FINITE, note_not_finite, .first = first, .x = x, .step = step);
+        assert_same(first, "note_not_finite");
+        assert_int_equal(*(const uint32_t *)after(first, SUBJECT), notes[i].wanted);
+        scene_clear(scene);
+      }
+    }
   }
 }
 
@@ -1338,73 +1420,11 @@ static void adam_takes_known_steps(void **state) {
   assert_hand(v, second, "adam second moment");
 }
 
-/* Every state that a rule can have. */
-struct rule_case {
-  bool adam, momentum, multiplier;
-};
-
-static struct ffb_update_rule make_rule(struct scene *scene, const struct rule_case *c, int64_t rows, int64_t columns) {
-  struct ffb_tensor *w = random_f32(scene, rows, columns, 71), *rate = scalar_f32(scene, 0.037f);
-  struct ffb_tensor *multiplier = c->multiplier ? scalar_f32(scene, 0.61f) : NULL;
-  struct ffb_tensor *first = c->adam || c->momentum ? random_f32(scene, rows, columns, 72) : NULL;
-  struct ffb_update_rule rule = {.kind = c->adam ? FFB_RULE_ADAM : FFB_RULE_SGD};
-  if (!c->adam) {
-    rule.sgd = (struct ffb_sgd){.weights = w,
-                                .momentum = first,
-                                .learning_rate = rate,
-                                .multiplier = multiplier,
-                                .momentum_factor = 0.9f,
-                                .weight_decay = 3e-4f};
-    return rule;
-  }
-  struct ffb_tensor *second = random_f32(scene, rows, columns, 73), *corrections = operand(scene, FFB_F32, 2, 1);
-  for (int64_t i = 0; i < rows * columns; i++)
-    f32(second)[i] = 0.5f + f32(second)[i] * f32(second)[i];
-  f32(corrections)[0] = 1 / (1 - 0.9f * 0.9f);
-  f32(corrections)[1] = 1 / (1 - 0.999f * 0.999f);
-  rule.adam = (struct ffb_adam){.weights = w,
-                                .first = first,
-                                .second = second,
-                                .learning_rate = rate,
-                                .multiplier = multiplier,
-                                .corrections = corrections,
-                                .beta1 = 0.9f,
-                                .beta2 = 0.999f,
-                                .epsilon = 1e-8f,
-                                .weight_decay = 3e-4f};
-  return rule;
-}
-
-static void call_update(struct scene *scene, const struct ffb_update_rule *rule, struct ffb_tensor *gradient) {
-  if (rule->kind == FFB_RULE_ADAM)
-    CALL(scene, ADAM_UPDATE, adam_update, .rule = rule->adam, .gradient = gradient);
-  else
-    CALL(scene, SGD_UPDATE, sgd_update, .rule = rule->sgd, .gradient = gradient);
-}
-
-static struct ffb_tensor *rule_weights(const struct ffb_update_rule *rule) {
-  return rule->kind == FFB_RULE_ADAM ? rule->adam.weights : rule->sgd.weights;
-}
-
-static void assert_same_rule(const struct ffb_update_rule *rule, const char *what) {
-  assert_same(rule_weights(rule), what);
-  if (rule->kind == FFB_RULE_ADAM) {
-    assert_same(rule->adam.first, what);
-    assert_same(rule->adam.second, what);
-  } else if (rule->sgd.momentum) {
-    assert_same(rule->sgd.momentum, what);
-  }
-}
-
-static const struct rule_case rule_cases[] = {
-    {false, false, false}, {false, true, false}, {false, true, true}, {true, false, false}, {true, false, true}};
-enum { RULES = sizeof rule_cases / sizeof *rule_cases };
-
 static void updates_give_the_same_bits(void **state) {
   struct scene *scene = *state;
   for (int s = 0; s < MATRICES; s++) {
     for (int r = 0; r < RULES; r++) {
-      struct ffb_update_rule rule = make_rule(scene, &rule_cases[r], matrices[s][0], matrices[s][1]);
+      struct ffb_update_rule rule = make_rule(scene, &rule_cases[r], (int64_t[]){matrices[s][0], matrices[s][1], 1, 1});
       struct ffb_tensor *gradient = random_f32(scene, matrices[s][0], matrices[s][1], 74);
       for (int side = 0; side < SIDES; side++) {
         side_begin(scene, (enum side)side);
@@ -1419,13 +1439,6 @@ static void updates_give_the_same_bits(void **state) {
 }
 
 /* ---- fused slots against their compositions on the reference ------------------------------------------------- */
-
-static void need_slot(enum ffb_operator operation) {
-  if (!subject->operators[operation]) {
-    print_message("# %s does not fill the optional slot %s\n", subject->name, ffb_operator_name(operation));
-    skip();
-  }
-}
 
 static void suq_tensor_is_scale_and_quantise(void **state) {
   struct scene *scene = *state;
@@ -1508,9 +1521,9 @@ static void call_finish(struct scene *scene, struct ffb_tensor *y, struct ffb_te
   if (bias)
     CALL(scene, ADD_BIAS, add_bias, .y = y, .bias = bias);
   if (relu)
-    CALL(scene, RELU, relu, .y = y, .x = y);
+    CALL(scene, ACTIVATE, activate, .y = y, .x = y, .kind = FFB_ACTIVATION_RELU);
   if (mask)
-    CALL(scene, RELU_GRADIENT, relu_gradient, .gx = y, .gy = y, .y = mask);
+    CALL(scene, ACTIVATE_GRADIENT, activate_gradient, .gx = y, .gy = y, .v = mask, .kind = FFB_ACTIVATION_RELU);
 }
 
 /* Large layers take a few forms only: forward with bias and ReLU, gradient with mask. */
@@ -1616,7 +1629,7 @@ static void linear_update_f32_is_its_composition(void **state) {
         continue;
       struct ffb_tensor *gy = random_f32(scene, m, n, 92), *x = random_f32(scene, m, k, 93);
       struct ffb_tensor *gradient = operand(scene, FFB_F32, n, k);
-      struct ffb_update_rule rule = make_rule(scene, &rule_cases[r], n, k);
+      struct ffb_update_rule rule = make_rule(scene, &rule_cases[r], (int64_t[]){n, k, 1, 1});
       union ffb_arguments fused = {.linear_update_f32 = {.gy = gy, .x = x, .rule = rule}};
       give_workspace(scene, FFB_LINEAR_UPDATE_F32, &fused, &fused.linear_update_f32.workspace);
       side_begin(scene, ORACLE);
@@ -1640,8 +1653,6 @@ static void linear_update_f32_is_its_composition(void **state) {
   }
 }
 
-enum gradient_form { EXACT, NEAREST, STOCHASTIC, GRADIENT_FORMS };
-
 struct update_s8 {
   struct ffb_linear_update_s8 arguments;
   struct ffb_tensor *sum, *gradient, *quantised, *scale; /* for the composition */
@@ -1660,7 +1671,7 @@ static struct update_s8 make_update_s8(struct scene *scene, const int64_t size[3
                                       .purpose = FFB_PURPOSE_TENSOR + 96,
                                       .seed = 0x123456789u,
                                       .weight_scale = weight_scale ? operand(scene, FFB_F32, 1, 1) : NULL,
-                                      .rule = make_rule(scene, rule, n, k)},
+                                      .rule = make_rule(scene, rule, (int64_t[]){n, k, 1, 1})},
                         .sum = operand(scene, FFB_S32, n, k),
                         .gradient = operand(scene, FFB_F32, n, k),
                         .quantised = operand(scene, FFB_S8, n, k),
@@ -1752,14 +1763,6 @@ static void fused_slots_pass_bad_scales_on(void **state) {
 }
 
 /* ---- threads, repetition, transfers ------------------------------------------------------------------------- */
-
-static struct ffb_device *open_device(const struct ffb_backend *backend, int threads) {
-  struct ffb_device *device = NULL;
-  char message[256] = "";
-  if (!backend->open(&device, &(struct ffb_device_request){.threads = threads}, message, sizeof message))
-    fail_msg("%s: %s", backend->name, message);
-  return device;
-}
 
 /* The subject with one thread plays the oracle, the subject with two or three the subject. */
 static void threads_do_not_change_integers(void **state) {
@@ -1885,29 +1888,7 @@ static void backend_fills_its_table(void **state) {
 
 /* ---- the program ---------------------------------------------------------------------------------------------- */
 
-static int start_scene(void **state) {
-  static struct scene scene;
-  scene_clear(&scene); /* what a failed case left */
-  scene.backends[ORACLE] = &ffb_backend_reference;
-  scene.backends[SUBJECT] = subject;
-  scene.devices[ORACLE] = oracle_device;
-  scene.devices[SUBJECT] = subject_device;
-  scene.misaligned = false;
-  *state = &scene;
-  return 0;
-}
-
-static int end_scene(void **state) {
-  scene_clear(*state);
-  return 0;
-}
-
-static void say(void *to, const char *name, const char *value) {
-  print_message("# %s %s: %s\n", (const char *)to, name, value);
-}
-
-static int run_cases(void) {
-#define CASE(function) cmocka_unit_test_setup_teardown(function, start_scene, end_scene)
+static int run_cases(const char *title) {
   const struct CMUnitTest cases[] = {
       CASE(operators_are_named_once),
       CASE(backend_fills_its_table),
@@ -1915,6 +1896,7 @@ static int run_cases(void) {
       CASE(fill_converts_to_every_type),
       CASE(images_are_converted_and_repeated),
       CASE(labels_are_written_into_the_first_pixels),
+      CASE(patterns_are_written_all_over_the_image),
       CASE(uniform_negatives_are_wrong_and_uniform),
       CASE(hard_negatives_follow_the_masked_softmax),
       CASE(hard_negatives_survive_bad_scores),
@@ -1948,11 +1930,13 @@ static int run_cases(void) {
       CASE(normalise_gradient_matches_differences),
       CASE(softmax_matches_long_double),
       CASE(softmax_gradient_matches_differences),
+      CASE(softmax_of_a_part_counts_all_rows),
       CASE(softmax_of_odd_logits),
       CASE(goodness_sums_squares),
       CASE(goodness_gradient_matches_differences),
       CASE(goodness_loss_and_its_gradient),
       CASE(goodness_loss_at_the_ends),
+      CASE(first_number_that_is_not_finite_is_noted),
       CASE(sgd_takes_known_steps),
       CASE(adam_takes_known_steps),
       CASE(updates_give_the_same_bits),
@@ -1968,41 +1952,9 @@ static int run_cases(void) {
       CASE(f32_products_repeat_bit_for_bit),
       CASE(operands_need_no_alignment),
   };
-  return cmocka_run_group_tests_name(subject->name, cases, NULL, NULL);
-}
-
-/* Opens one backend and runs every case on it. A backend that was not named may be absent from the machine. */
-static int run_backend(const struct ffb_backend *backend, bool named) {
-  char message[256] = "";
-  subject = backend;
-  if (!backend->open(&subject_device, &(struct ffb_device_request){0}, message, sizeof message)) {
-    print_message("# skipped %s: %s\n", backend->name, message);
-    return named;
-  }
-  backend->describe(subject_device, say, (void *)backend->name);
-  int failed = run_cases();
-  backend->close(subject_device);
-  return failed;
+  return cmocka_run_group_tests_name(title, cases, NULL, NULL);
 }
 
 int main(int count, char **names) {
-  char message[256] = "";
-  int failed = 0;
-  if (!ffb_backend_reference.open(&oracle_device, &(struct ffb_device_request){0}, message, sizeof message)) {
-    print_error("%s\n", message);
-    return 1;
-  }
-  for (int i = 1; i < count; i++) {
-    const struct ffb_backend *backend = ffb_backend_find(names[i]);
-    if (!backend) {
-      print_error("%s: no backend of that name is built in\n", names[i]);
-      failed++;
-      continue;
-    }
-    failed += run_backend(backend, true);
-  }
-  for (size_t i = 0; count < 2 && ffb_backend_at(i); i++)
-    failed += run_backend(ffb_backend_at(i), false);
-  ffb_backend_reference.close(oracle_device);
-  return failed ? 1 : 0;
+  return test_every_backend(count, names, (int[]){0}, 1, run_cases);
 }

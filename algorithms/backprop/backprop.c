@@ -9,6 +9,7 @@
 const char *const ffb_rounding_names[] = {"nearest", "stochastic", NULL};
 const char *const ffb_weight_names[] = {"fp32_master", "int8", NULL};
 const char *const ffb_update_names[] = {"fused", "separate", NULL};
+const char *const ffb_checkpointing_names[] = {"none", "unit", NULL};
 
 /* A program for one number of rows, with where its batch enters. */
 struct stage {
@@ -26,59 +27,133 @@ struct ffb_trainer_state {
   uint8_t *padded; /* images of a prediction that does not fill its batch */
   float *padded_scores;
   struct ffb_optimiser_options optimiser;
-  int64_t batch, channels, step, steps, steps_per_epoch, search_period, classes;
+  bool checkpointing;
+  int64_t accumulation; /* parts of a batch */
+  int64_t batch, step, steps, steps_per_epoch, search_period, classes, image_bytes;
   float mean[FFB_MAX_CHANNELS], deviation[FFB_MAX_CHANNELS];
 };
 
-static struct ffb_tensor *emit_input(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
+static void emit_batch(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
   const struct ffb_network *network = s->parameters.network;
-  const int64_t shape[4] = {stage->rows, network->height, network->width, network->channels};
+  const int64_t shape[4] = {stage->rows, network->height, network->width,
+                            s->image_bytes / network->height / network->width};
   stage->images = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_U8, "images", shape);
   stage->labels = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
   if (!stage->images || !stage->labels)
-    return NULL;
+    return;
   ffb_program_input(stage->program, stage->images);
   ffb_program_input(stage->program, stage->labels);
-  struct ffb_tensor *input = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "input", shape);
-  union ffb_arguments convert = {.convert_images = {.out = input, .in = stage->images}};
-  memcpy(convert.convert_images.mean, s->mean, sizeof s->mean);
-  memcpy(convert.convert_images.deviation, s->deviation, sizeof s->deviation);
-  ffb_emit(pass, FFB_CONVERT_IMAGES, &convert);
-  return input;
 }
 
-static void emit_training(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
+/* Rows first .. first + pass->rows - 1 of the batch as the network's input. */
+static void emit_input(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct stage *stage, int64_t first) {
+  const struct ffb_network *network = s->parameters.network;
+  const int64_t shape[4] = {pass->rows, network->height, network->width,
+                            s->image_bytes / network->height / network->width};
+  struct ffb_tensor *bytes = ffb_emit_view(pass, stage->images, first * s->image_bytes, shape);
+  ffb_pass_enter(pass, 0, ffb_emit_images(pass, bytes, pass->rows, s->mean, s->deviation));
+}
+
+/* Forward, and all that is kept is what enters each unit. */
+static void emit_forward(struct ffb_trainer_state *s, struct ffb_pass *pass) {
+  const struct ffb_network *network = s->parameters.network;
+  if (!s->checkpointing || !pass->training) {
+    ffb_pass_forward(pass, 0, network->layer_count);
+    return;
+  }
+  for (int i = 0; i < network->unit_count; i++)
+    ffb_pass_forward(pass, network->units[i].first_layer, network->units[i].layer_count);
+}
+
+/* With checkpointing every unit but the last goes forward once more, with the same random numbers. */
+static void emit_backward(struct ffb_trainer_state *s, struct ffb_pass *pass) {
+  const struct ffb_network *network = s->parameters.network;
+  if (!s->checkpointing) {
+    ffb_pass_backward(pass, 0, network->layer_count, true, false);
+    return;
+  }
+  for (int i = network->unit_count - 1; i >= 0; i--) {
+    const struct ffb_unit *unit = &network->units[i];
+    pass->recompute = i + 1 < network->unit_count;
+    if (pass->recompute) {
+      struct ffb_tensor *gradient = pass->gradients[unit->output];
+      ffb_pass_forget(pass, unit->first_layer, unit->layer_count);
+      ffb_pass_enter(pass, unit->input, pass->nodes[unit->input]);
+      ffb_pass_forward(pass, unit->first_layer, unit->layer_count);
+      pass->gradients[unit->output] = gradient;
+    }
+    ffb_pass_backward(pass, unit->first_layer, unit->layer_count, true, i > 0);
+  }
+}
+
+static void emit_training(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage, int64_t first) {
   const struct ffb_network *network = s->parameters.network;
   int output = network->layers[network->layer_count - 1].output;
-  ffb_pass_forward(pass, 0, network->layer_count);
-  struct ffb_tensor *logits = pass->nodes[output];
-  FFB_EMIT(pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = logits, .logits = logits,
-           .labels = stage->labels, .statistics = s->statistics, .logit_scale = 1);
+  emit_forward(s, pass);
+  struct ffb_tensor *logits = ffb_pass_values(pass, output);
+  struct ffb_tensor *labels = ffb_emit_view(pass, stage->labels, first, (int64_t[4]){pass->rows, 1, 1, 1});
+  FFB_EMIT(pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = logits, .logits = logits, .labels = labels,
+           .statistics = s->statistics, .logit_scale = 1, .total_rows = stage->rows);
   pass->gradients[output] = logits;
-  ffb_pass_backward(pass, 0, network->layer_count, true, false);
-  ffb_pass_update_all(pass);
+  emit_backward(s, pass);
 }
 
 static void emit_prediction(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
   const struct ffb_network *network = s->parameters.network;
-  ffb_pass_forward(pass, 0, network->layer_count);
-  stage->scores = pass->nodes[network->layers[network->layer_count - 1].output];
+  emit_forward(s, pass);
+  stage->scores = ffb_pass_values(pass, network->layers[network->layer_count - 1].output);
   if (stage->scores)
     ffb_program_output(stage->program, stage->scores);
 }
 
-static bool build_stage(struct ffb_trainer_state *s, struct stage *stage, const char *name, int64_t rows, bool training,
-                        bool search, struct ffb_error *error) {
+/* Part `part` of the batch; the last part makes the updates that wait for all of them. */
+static bool build_part(struct ffb_trainer_state *s, struct stage *stage, int64_t part, int64_t parts, bool search,
+                       struct ffb_gradient_total *totals, struct ffb_error *error) {
   struct ffb_pass pass;
+  int64_t first = stage->rows * part / parts, rows = stage->rows * (part + 1) / parts - first;
+  if (!ffb_pass_begin(&pass, &s->parameters, stage->program, rows, true, search && part == 0, error))
+    return false;
+  pass.stream = (int)part;
+  if (parts > 1) {
+    pass.totals = totals;
+    pass.totals_filled = part > 0;
+    pass.totals_complete = part == parts - 1;
+  }
+  if (part == 0)
+    emit_batch(s, &pass, stage);
+  if (!pass.failed)
+    emit_input(s, &pass, stage, first);
+  emit_training(s, &pass, stage, first);
+  if (part == parts - 1)
+    ffb_pass_update_all(&pass);
+  ffb_pass_end(&pass);
+  return !pass.failed;
+}
+
+static bool build_training(struct ffb_trainer_state *s, struct stage *stage, const char *name, int64_t rows,
+                           bool search, struct ffb_error *error) {
+  int64_t parts = s->accumulation < rows ? s->accumulation : rows;
   stage->rows = rows;
   stage->program = ffb_program_create(s->plan, name, error);
-  if (!stage->program || !ffb_pass_begin(&pass, &s->parameters, stage->program, rows, training, search, error))
+  struct ffb_gradient_total *totals = ffb_allocate((size_t)s->parameters.network->layer_count, sizeof *totals, error);
+  bool good = stage->program && totals;
+  for (int64_t part = 0; good && part < parts; part++)
+    good = build_part(s, stage, part, parts, search, totals, error);
+  ffb_free(totals);
+  return good;
+}
+
+static bool build_prediction(struct ffb_trainer_state *s, struct ffb_error *error) {
+  struct ffb_pass pass;
+  struct stage *stage = &s->predict;
+  stage->rows = s->batch;
+  stage->program = ffb_program_create(s->plan, "predict", error);
+  if (!stage->program || !ffb_pass_begin(&pass, &s->parameters, stage->program, s->batch, false, false, error))
     return false;
-  pass.nodes[0] = emit_input(s, &pass, stage);
-  if (training)
-    emit_training(s, &pass, stage);
-  else
-    emit_prediction(s, &pass, stage);
+  emit_batch(s, &pass, stage);
+  if (!pass.failed)
+    emit_input(s, &pass, stage, 0);
+  emit_prediction(s, &pass, stage);
   ffb_pass_end(&pass);
   return !pass.failed;
 }
@@ -91,11 +166,11 @@ static bool build_stages(struct ffb_trainer_state *s, int64_t partial, struct ff
     if (!rows[i])
       continue;
     for (int search = 0; search <= (s->search_period > 0); search++) {
-      if (!build_stage(s, &s->train[i][search], names[i][search], rows[i], true, search, error))
+      if (!build_training(s, &s->train[i][search], names[i][search], rows[i], search, error))
         return false;
     }
   }
-  return build_stage(s, &s->predict, "predict", s->batch, false, false, error);
+  return build_prediction(s, error);
 }
 
 bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup,
@@ -106,15 +181,16 @@ bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trai
   int64_t batches = (setup->train_records + setup->batch - 1) / setup->batch;
   s->optimiser = policy->optimiser;
   s->batch = setup->batch;
-  s->channels = setup->network->channels;
+  s->checkpointing = policy->checkpointing;
+  s->accumulation = policy->accumulation > 1 ? policy->accumulation : 1;
+  s->image_bytes = ffb_network_features(setup->network, 0);
   s->classes = setup->network->classes;
   s->steps_per_epoch = batches;
   s->steps = batches * setup->epochs;
   s->search_period = policy->search_period;
   memcpy(s->mean, setup->mean, sizeof s->mean);
   memcpy(s->deviation, setup->deviation, sizeof s->deviation);
-  int64_t image = setup->network->height * setup->network->width * setup->network->channels;
-  s->padded = ffb_allocate((size_t)(s->batch * image), 1, error);
+  s->padded = ffb_allocate((size_t)(s->batch * s->image_bytes), 1, error);
   s->padded_scores = ffb_allocate((size_t)(s->batch * s->classes), sizeof *s->padded_scores, error);
   s->plan = ffb_plan_create(setup->backend, setup->device, error);
   bool good = s->padded && s->padded_scores && s->plan &&
@@ -164,12 +240,17 @@ bool ffb_backprop_end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statis
       !ffb_tensor_write(s->plan, s->statistics, zeros, error))
     return false;
   double samples = totals[FFB_STATISTIC_SAMPLES];
+  int layer = -1;
   *statistics =
       (struct ffb_epoch_statistics){.loss = samples > 0 ? totals[FFB_STATISTIC_LOSS] / samples : NAN,
                                     .train_accuracy = samples > 0 ? 100 * totals[FFB_STATISTIC_CORRECT] / samples : NAN,
                                     .not_finite = (int64_t)totals[FFB_STATISTIC_NOT_FINITE],
-                                    .not_finite_step = -1,
-                                    .not_finite_where = "cross-entropy"};
+                                    .not_finite_step = -1};
+  if (!ffb_parameters_not_finite(&s->parameters, &layer, &statistics->not_finite_step, error))
+    return false;
+  if (layer >= 0)
+    memcpy(statistics->not_finite_where, s->parameters.network->layers[layer].name, FFB_NAME_BYTES);
+  statistics->not_finite += layer >= 0 && !statistics->not_finite;
   return true;
 }
 
@@ -180,7 +261,7 @@ static bool predict_rows(struct ffb_trainer_state *s, const uint8_t *images, flo
 
 bool ffb_backprop_predict(struct ffb_trainer_state *s, const struct ffb_batch *batch, float *scores,
                           struct ffb_error *error) {
-  size_t image = (size_t)(s->parameters.network->height * s->parameters.network->width * s->channels);
+  size_t image = (size_t)s->image_bytes;
   int64_t full = batch->rows / s->batch * s->batch, rest = batch->rows - full;
   for (int64_t row = 0; row < full; row += s->batch) {
     if (!predict_rows(s, batch->images + (size_t)row * image, scores + row * s->classes, error))
@@ -212,28 +293,38 @@ bool ffb_backprop_load(struct ffb_trainer_state *state, const void *from, size_t
   return true;
 }
 
-static int64_t macs(const struct ffb_network *network, int64_t rows, bool backward) {
+bool ffb_backprop_diverged(struct ffb_trainer_state *state, bool *diverged, struct ffb_error *error) {
+  double totals[FFB_STATISTIC_COUNT];
+  int64_t step = -1;
+  int layer = -1;
+  if (!ffb_tensor_read(state->plan, state->statistics, totals, error) ||
+      !ffb_parameters_not_finite(&state->parameters, &layer, &step, error))
+    return false;
+  *diverged = layer >= 0 || totals[FFB_STATISTIC_NOT_FINITE] > 0;
+  return true;
+}
+
+bool ffb_backprop_weights_loaded(struct ffb_trainer_state *state, struct ffb_error *error) {
+  return ffb_parameters_prepare(&state->parameters, error);
+}
+
+/* Multiply-accumulates of a step, all taps of a convolution counted: forward (again for all but the last unit with
+ * checkpointing), weight gradient, and input gradient for what does not read the images. */
+static int64_t macs(const struct ffb_network *network, int64_t rows, bool backward, bool checkpointing) {
   int64_t total = 0;
   for (int i = 0; i < network->layer_count; i++) {
     const struct ffb_layer *layer = &network->layers[i];
-    if (layer->kind != FFB_LAYER_LINEAR)
-      continue;
-    int64_t product = rows * layer->in_features * layer->out_features;
-    total += product * (!backward ? 1 : layer->inputs[0] == 0 ? 2 : 3);
+    int64_t product = rows * ffb_layer_macs(network, i);
+    bool again = checkpointing && layer->unit + 1 < network->unit_count;
+    total += product * (!backward ? 1 : (layer->inputs[0] == 0 ? 2 : 3) + again);
   }
   return total;
 }
 
-bool ffb_backprop_count_fp32(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict) {
-  *train = (struct ffb_operation_count){.mac_f32 = macs(setup->network, rows, true)};
-  *predict = (struct ffb_operation_count){.mac_f32 = macs(setup->network, rows, false)};
-  return true;
-}
-
-bool ffb_backprop_count_int8(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict) {
-  *train = (struct ffb_operation_count){.mac_s8 = macs(setup->network, rows, true)};
-  *predict = (struct ffb_operation_count){.mac_s8 = macs(setup->network, rows, false)};
-  return true;
+void ffb_backprop_count(const struct ffb_trainer_setup *setup, int64_t rows, bool int8, bool checkpointing,
+                        struct ffb_operation_count *train, struct ffb_operation_count *predict) {
+  int64_t training = macs(setup->network, rows, true, checkpointing);
+  int64_t prediction = macs(setup->network, rows, false, false);
+  *train = (struct ffb_operation_count){.mac_f32 = int8 ? 0 : training, .mac_s8 = int8 ? training : 0};
+  *predict = (struct ffb_operation_count){.mac_f32 = int8 ? 0 : prediction, .mac_s8 = int8 ? prediction : 0};
 }

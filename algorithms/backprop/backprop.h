@@ -11,11 +11,30 @@ struct ffb_backprop_policy {
   struct ffb_precision precision;
   struct ffb_optimiser_options optimiser;
   int64_t search_period; /* steps between searches of gradient ranges; 0: none */
+  bool checkpointing;    /* keep only what enters each unit, and go forward through it once more (Chen et al. 2016) */
+  int64_t accumulation;  /* parts that a batch is cut into; their gradients are added up before the update */
 };
 
-extern const char *const ffb_rounding_names[]; /* nearest, stochastic */
-extern const char *const ffb_weight_names[];   /* fp32_master, int8 */
-extern const char *const ffb_update_names[];   /* fused, separate */
+extern const char *const ffb_rounding_names[];      /* nearest, stochastic */
+extern const char *const ffb_weight_names[];        /* fp32_master, int8 */
+extern const char *const ffb_update_names[];        /* fused, separate */
+extern const char *const ffb_checkpointing_names[]; /* none, unit */
+
+/* clang-format off */
+#define FFB_BACKPROP_OPTIONS(type, member)                                                                                                   \
+  {"update", FFB_OPTION_CHOICE, offsetof(type, member.update), "fused", 0, 0, ffb_update_names,                                             \
+   "fused: a layer learns as soon as its gradient is known, so no gradient is stored; separate: all gradients first"},                      \
+  {"checkpointing", FFB_OPTION_CHOICE, offsetof(type, member.checkpointing), "none", 0, 0, ffb_checkpointing_names,                          \
+   "unit: keep only what enters each unit, and go forward through it once more before its backward pass"},                                  \
+  {"accumulation", FFB_OPTION_INTEGER, offsetof(type, member.accumulation), "1", 1, 1000, NULL,                                               \
+   "parts that a batch is cut into; their gradients are added up before the update (batch normalisation sees a part)"}
+/* clang-format on */
+
+/* Values of the options that every BP trainer has. */
+struct ffb_backprop_options {
+  int update, checkpointing;
+  int64_t accumulation;
+};
 
 /* Trainer hooks: create takes the policy, the others fit struct ffb_trainer as they are. */
 bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup,
@@ -29,10 +48,10 @@ bool ffb_backprop_predict(struct ffb_trainer_state *state, const struct ffb_batc
 struct ffb_plan *ffb_backprop_plan(struct ffb_trainer_state *state);
 size_t ffb_backprop_save(const struct ffb_trainer_state *state, void *to);
 bool ffb_backprop_load(struct ffb_trainer_state *state, const void *from, size_t bytes, struct ffb_error *error);
-/* Multiply-accumulates from formulas per layer: forward, weight gradient, and input gradient for all but the first. */
-bool ffb_backprop_count_fp32(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict);
-bool ffb_backprop_count_int8(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict);
+bool ffb_backprop_diverged(struct ffb_trainer_state *state, bool *diverged, struct ffb_error *error);
+bool ffb_backprop_weights_loaded(struct ffb_trainer_state *state, struct ffb_error *error);
+/* Multiply-accumulates from formulas per layer, for products over FP32 or INT8 operands. */
+void ffb_backprop_count(const struct ffb_trainer_setup *setup, int64_t rows, bool int8, bool checkpointing,
+                        struct ffb_operation_count *train, struct ffb_operation_count *predict);
 
 #endif

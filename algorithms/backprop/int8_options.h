@@ -6,15 +6,15 @@
 
 struct ffb_int8_options {
   struct ffb_optimiser_options optimiser;
-  int update, weights, gradient_rounding, weight_gradient_rounding;
+  struct ffb_backprop_options backprop;
+  int weights, gradient_rounding, weight_gradient_rounding;
   bool quantise_weight_gradient;
 };
 
 /* clang-format off */
 #define FFB_INT8_OPTIONS(type, member, rate, rounding_default)                                                                             \
   FFB_OPTIMISER_OPTIONS(type, member.optimiser, rate, "0", "sgd", "cosine"),                                                              \
-  {"update", FFB_OPTION_CHOICE, offsetof(type, member.update), "fused", 0, 0, ffb_update_names,                                           \
-   "fused: a layer learns as soon as its gradient is known, so no gradient is stored; separate: all gradients first"},                    \
+  FFB_BACKPROP_OPTIONS(type, member.backprop),                                                                                            \
   {"weights", FFB_OPTION_CHOICE, offsetof(type, member.weights), "fp32_master", 0, 0, ffb_weight_names,                                   \
    "what is stored: an FP32 master copy, or INT8 only with stochastic rounding of the update"},                                           \
   {"gradient_rounding", FFB_OPTION_CHOICE, offsetof(type, member.gradient_rounding), rounding_default, 0, 0, ffb_rounding_names,           \
@@ -35,7 +35,20 @@ static inline struct ffb_backprop_policy ffb_int8_policy(const struct ffb_int8_o
                     .weight_gradient_rounding = (enum ffb_rounding)chosen->weight_gradient_rounding,
                     .quantise_weight_gradient = chosen->quantise_weight_gradient,
                     .int8_weights = chosen->weights,
-                    .separate_update = chosen->update}};
+                    .separate_update = chosen->backprop.update},
+      .checkpointing = chosen->backprop.checkpointing,
+      .accumulation = chosen->backprop.accumulation};
+}
+
+/* `segments` products for each one of a backward pass. */
+static inline void ffb_int8_count(const struct ffb_trainer_setup *setup, const struct ffb_int8_options *chosen,
+                                  int64_t segments, int64_t rows, struct ffb_operation_count *train,
+                                  struct ffb_operation_count *predict) {
+  struct ffb_operation_count once;
+  ffb_backprop_count(setup, rows, true, false, train, predict);
+  ffb_backprop_count(setup, rows, true, chosen->backprop.checkpointing, &once, predict);
+  int64_t again = once.mac_s8 - train->mac_s8;
+  train->mac_s8 = predict->mac_s8 + (train->mac_s8 - predict->mac_s8) * segments + again;
 }
 
 /* The hooks that are the same in all three. */
@@ -43,6 +56,7 @@ static inline struct ffb_backprop_policy ffb_int8_policy(const struct ffb_int8_o
   .magic = FFB_TRAINER_MAGIC, .version = FFB_TRAINER_VERSION, .size = sizeof(struct ffb_trainer), .options = options,  \
   .options_size = sizeof(struct options), .result_version = 1, .flags = FFB_TRAINER_INT8, .create = create,            \
   .destroy = ffb_backprop_destroy, .train_step = ffb_backprop_train_step, .end_epoch = ffb_backprop_end_epoch,         \
-  .predict = ffb_backprop_predict, .plan = ffb_backprop_plan, .save = ffb_backprop_save, .load = ffb_backprop_load
+  .predict = ffb_backprop_predict, .plan = ffb_backprop_plan, .save = ffb_backprop_save, .load = ffb_backprop_load,    \
+  .diverged = ffb_backprop_diverged, .weights_loaded = ffb_backprop_weights_loaded
 
 #endif

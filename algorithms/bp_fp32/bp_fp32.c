@@ -3,20 +3,28 @@
 
 struct options {
   struct ffb_optimiser_options optimiser;
-  int update;
+  struct ffb_backprop_options backprop;
 };
 
 static const struct ffb_option options[] = {
     FFB_OPTIMISER_OPTIONS(struct options, optimiser, "0.05", "0", "sgd", "cosine"),
-    {"update", FFB_OPTION_CHOICE, offsetof(struct options, update), "fused", 0, 0, ffb_update_names,
-     "fused: a layer learns as soon as its gradient is known, so no gradient is stored; separate: all gradients first"},
+    FFB_BACKPROP_OPTIONS(struct options, backprop),
     {0}};
 
 static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup, struct ffb_error *error) {
   const struct options *chosen = setup->options;
   struct ffb_backprop_policy policy = {.optimiser = chosen->optimiser,
-                                       .precision = {.separate_update = chosen->update}};
+                                       .precision = {.separate_update = chosen->backprop.update},
+                                       .checkpointing = chosen->backprop.checkpointing,
+                                       .accumulation = chosen->backprop.accumulation};
   return ffb_backprop_create(state, setup, &policy, error);
+}
+
+static bool count_operations(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
+                             struct ffb_operation_count *predict) {
+  const struct options *chosen = setup->options;
+  ffb_backprop_count(setup, rows, false, chosen->backprop.checkpointing, train, predict);
+  return true;
 }
 
 extern const struct ffb_trainer ffbench_trainer;
@@ -36,4 +44,6 @@ const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .plan = ffb_backprop_plan,
                                             .save = ffb_backprop_save,
                                             .load = ffb_backprop_load,
-                                            .count_operations = ffb_backprop_count_fp32};
+                                            .diverged = ffb_backprop_diverged,
+                                            .weights_loaded = ffb_backprop_weights_loaded,
+                                            .count_operations = count_operations};

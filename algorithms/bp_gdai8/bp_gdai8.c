@@ -38,8 +38,7 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
 static bool count_operations(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
                              struct ffb_operation_count *predict) {
   const struct options *chosen = setup->options;
-  ffb_backprop_count_int8(setup, rows, train, predict);
-  train->mac_s8 = predict->mac_s8 + (train->mac_s8 - predict->mac_s8) * chosen->segments;
+  ffb_int8_count(setup, &chosen->int8, chosen->segments, rows, train, predict);
   return true;
 }
 

@@ -1,5 +1,9 @@
 /* FF-INT8 (Ma, Panda, Reda, DAC 2025): the forward-forward algorithm with INT8 products and a look-ahead loss.
- * settings.c has the options and their readings, programs.c what a step does; this file is the trainer around them. */
+ * settings.c has the options and their readings, step.c what a training step does, programs.c the programs around it;
+ * this file is the trainer. */
+#include "algorithms/ff_int8/count.h"
+#include "algorithms/ff_int8/labels.h"
+#include "algorithms/ff_int8/past.h"
 #include "algorithms/ff_int8/programs.h"
 
 #include "base/memory.h"
@@ -15,16 +19,9 @@ static void destroy(struct ffb_trainer_state *s) {
   ffb_free(s->train);
   ffb_free(s->padded);
   ffb_free(s->scores);
+  ffb_free(s->numbers);
+  ffb_free(s->units);
   ffb_free(s);
-}
-
-static void set_label_levels(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup) {
-  s->on = -INFINITY;
-  s->off = INFINITY;
-  for (int64_t c = 0; c < setup->network->channels; c++) {
-    s->on = fmaxf(s->on, (1 - setup->mean[c]) / setup->deviation[c]);
-    s->off = fminf(s->off, (0 - setup->mean[c]) / setup->deviation[c]);
-  }
 }
 
 static bool make_tensors(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup, struct ffb_error *error) {
@@ -39,7 +36,7 @@ static bool make_tensors(struct ffb_trainer_state *s, const struct ffb_trainer_s
   s->statistics = ffb_plan_persistent(s->plan, FFB_TAG_WORKSPACE, FFB_F64, "statistics",
                                       (int64_t[4]){s->unit_count + 1, FFB_STATISTIC_COUNT, 1, 1}, error);
   if (head) {
-    const struct ffb_unit *unit = &setup->network->units[s->unit_count];
+    const struct ffb_unit *unit = s->head;
     s->head_factor =
         ffb_plan_persistent(s->plan, FFB_TAG_OPTIMISER, FFB_F32, "head_factor", (int64_t[4]){1, 1, 1, 1}, error);
     for (int i = unit->first_layer; i < unit->first_layer + unit->layer_count; i++) {
@@ -52,7 +49,8 @@ static bool make_tensors(struct ffb_trainer_state *s, const struct ffb_trainer_s
   if (keep)
     s->kept = ffb_plan_persistent(s->plan, FFB_TAG_DATASET, FFB_S32, "negatives",
                                   (int64_t[4]){setup->train_records, 1, 1, 1}, error);
-  return s->statistics && (!head || s->head_factor) && (!keep || s->kept);
+  return s->statistics && (!head || s->head_factor) && (!keep || s->kept) && ff_labels_make(s, error) &&
+         ff_past_make(s, setup->train_records, error);
 }
 
 static bool initialise(struct ffb_trainer_state *s, int64_t train_records, struct ffb_error *error) {
@@ -72,7 +70,27 @@ static bool initialise(struct ffb_trainer_state *s, int64_t train_records, struc
     if (!good)
       return false;
   }
-  return ffb_parameters_initialise(&s->parameters, error);
+  return ff_labels_write(s, error) && ffb_parameters_initialise(&s->parameters, error);
+}
+
+static void take_setup(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup) {
+  ff_settings_resolve(setup->options, &s->settings);
+  s->backend = setup->backend;
+  s->device = setup->device;
+  s->network = setup->network;
+  s->head = ff_head_of(setup->network);
+  s->channels = setup->network->channels - ff_extra_channels(setup->options);
+  s->batch = setup->batch;
+  s->steps_per_epoch = (setup->train_records + setup->batch - 1) / setup->batch;
+  s->steps = s->steps_per_epoch * setup->epochs;
+  s->epochs = setup->epochs;
+  s->seed = setup->seed;
+  memcpy(s->mean, setup->mean, sizeof s->mean);
+  memcpy(s->deviation, setup->deviation, sizeof s->deviation);
+}
+
+static size_t image_bytes(const struct ffb_trainer_state *s) {
+  return (size_t)(s->network->height * s->network->width * s->channels);
 }
 
 static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup, struct ffb_error *error) {
@@ -81,25 +99,14 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
   struct ffb_trainer_state *s = ffb_allocate(1, sizeof *s, error);
   if (!s)
     return false;
-  const struct ffb_network *network = setup->network;
-  ff_settings_resolve(setup->options, &s->settings);
-  s->network = network;
-  for (int i = 0; i < network->unit_count; i++)
-    s->unit_count += !network->units[i].head;
-  s->batch = setup->batch;
-  s->steps_per_epoch = (setup->train_records + setup->batch - 1) / setup->batch;
-  s->steps = s->steps_per_epoch * setup->epochs;
-  s->epochs = setup->epochs;
-  s->seed = setup->seed;
-  memcpy(s->mean, setup->mean, sizeof s->mean);
-  memcpy(s->deviation, setup->deviation, sizeof s->deviation);
-  set_label_levels(s, setup);
-  s->padded = ffb_allocate((size_t)(s->batch * ffb_network_features(network, 0)), 1, error);
-  s->scores = ffb_allocate((size_t)(s->batch * network->classes), sizeof *s->scores, error);
+  take_setup(s, setup);
+  s->padded = ffb_allocate((size_t)s->batch * image_bytes(s), 1, error);
+  s->scores = ffb_allocate((size_t)(s->batch * s->network->classes), sizeof *s->scores, error);
   s->plan = ffb_plan_create(setup->backend, setup->device, error);
-  if (!s->padded || !s->scores || !s->plan || !make_tensors(s, setup, error) ||
-      !ff_build_programs(s, setup->train_records % setup->batch, error) || !ffb_plan_finish(s->plan, error) ||
-      !initialise(s, setup->train_records, error)) {
+  if (!s->padded || !s->scores || !s->plan ||
+      !ff_units_make(s->network, s->settings.unit, &s->units, &s->unit_count, error) ||
+      !make_tensors(s, setup, error) || !ff_build_programs(s, setup->train_records % setup->batch, error) ||
+      !ffb_plan_finish(s->plan, error) || !initialise(s, setup->train_records, error)) {
     destroy(s);
     return false;
   }
@@ -132,36 +139,70 @@ static bool train_step(struct ffb_trainer_state *s, const struct ffb_batch *batc
                                      s->settings.lambda_step * (double)epoch, s->step, draw_number(s, epoch), error) &&
               ffb_tensor_write(s->plan, stage->images, batch->images, error) &&
               ffb_tensor_write(s->plan, stage->labels, batch->labels, error) &&
-              ffb_tensor_write(s->plan, stage->index, batch->index, error) && ffb_program_run(stage->program, error);
+              ffb_tensor_write(s->plan, stage->index, batch->index, error) && ff_past_hear(s, stage, batch, error) &&
+              ffb_program_run(stage->program, error) && ff_past_say(s, stage, batch, error);
   s->step += good;
   return good;
 }
 
-static bool end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statistics *statistics, struct ffb_error *error) {
-  size_t count = ffb_tensor_bytes(s->statistics) / sizeof(double);
-  double *totals = ffb_allocate(count, sizeof *totals, error), samples = 0, loss = 0;
-  double *zeros = ffb_allocate(count, sizeof *zeros, error);
-  bool good = totals && zeros && ffb_tensor_read(s->plan, s->statistics, totals, error) &&
-              ffb_tensor_write(s->plan, s->statistics, zeros, error);
-  *statistics = (struct ffb_epoch_statistics){.train_accuracy = NAN, .not_finite_step = -1};
-  for (int unit = 0; good && unit < s->unit_count; unit++) {
+static const char *unit_name(const struct ffb_trainer_state *s, int unit) {
+  return unit < s->unit_count ? s->units[unit].name : s->head->name;
+}
+
+/* The last row of the totals is the head's: it has no part in loss and accuracy. */
+static void sum_up(const struct ffb_trainer_state *s, const double *totals, struct ffb_epoch_statistics *statistics) {
+  double samples = 0, loss = 0;
+  for (int unit = 0; unit <= s->unit_count; unit++) {
     const double *own = totals + (size_t)unit * FFB_STATISTIC_COUNT;
+    if (own[FFB_STATISTIC_NOT_FINITE] > 0 && !statistics->not_finite)
+      memcpy(statistics->not_finite_where, unit_name(s, unit), FFB_NAME_BYTES);
+    if (unit == s->unit_count) {
+      statistics->not_finite += own[FFB_STATISTIC_NOT_FINITE] > 0;
+      break;
+    }
+    statistics->not_finite += (int64_t)own[FFB_STATISTIC_NOT_FINITE];
     samples += own[FFB_STATISTIC_SAMPLES];
     loss += own[FFB_STATISTIC_LOSS];
     if (own[FFB_STATISTIC_SAMPLES] > 0)
       statistics->train_accuracy = 100 * own[FFB_STATISTIC_CORRECT] / own[FFB_STATISTIC_SAMPLES];
-    if (own[FFB_STATISTIC_NOT_FINITE] > 0 && !statistics->not_finite)
-      memcpy(statistics->not_finite_where, s->network->units[unit].name, FFB_NAME_BYTES);
-    statistics->not_finite += (int64_t)own[FFB_STATISTIC_NOT_FINITE];
-  }
-  if (good && totals[(size_t)s->unit_count * FFB_STATISTIC_COUNT + FFB_STATISTIC_NOT_FINITE] > 0) {
-    statistics->not_finite++;
-    memcpy(statistics->not_finite_where, s->network->units[s->unit_count].name, FFB_NAME_BYTES);
   }
   statistics->loss = samples > 0 ? loss / samples : NAN;
+}
+
+/* The layer that was not finite first, where one was noted: it says more than the unit whose loss was not. */
+static bool first_not_finite(struct ffb_trainer_state *s, struct ffb_epoch_statistics *statistics,
+                             struct ffb_error *error) {
+  int layer;
+  if (!ffb_parameters_not_finite(&s->parameters, &layer, &statistics->not_finite_step, error))
+    return false;
+  if (layer >= 0)
+    memcpy(statistics->not_finite_where, s->network->layers[layer].name, FFB_NAME_BYTES);
+  return true;
+}
+
+static bool end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statistics *statistics, struct ffb_error *error) {
+  size_t count = ffb_tensor_bytes(s->statistics) / sizeof(double);
+  double *totals = ffb_allocate(count, sizeof *totals, error), *zeros = ffb_allocate(count, sizeof *zeros, error);
+  *statistics = (struct ffb_epoch_statistics){.train_accuracy = NAN, .not_finite_step = -1};
+  bool good = totals && zeros && ffb_tensor_read(s->plan, s->statistics, totals, error) &&
+              ffb_tensor_write(s->plan, s->statistics, zeros, error);
+  if (good)
+    sum_up(s, totals, statistics);
   ffb_free(totals);
   ffb_free(zeros);
+  return good && first_not_finite(s, statistics, error);
+}
+
+static bool diverged(struct ffb_trainer_state *s, bool *diverged, struct ffb_error *error) {
+  int layer;
+  int64_t step;
+  bool good = ffb_parameters_not_finite(&s->parameters, &layer, &step, error);
+  *diverged = good && layer >= 0;
   return good;
+}
+
+static bool weights_loaded(struct ffb_trainer_state *s, struct ffb_error *error) {
+  return ffb_parameters_prepare(&s->parameters, error);
 }
 
 static bool predict_batch(struct ffb_trainer_state *s, const uint8_t *images, int64_t rows, float *scores,
@@ -180,7 +221,7 @@ static bool predict_batch(struct ffb_trainer_state *s, const uint8_t *images, in
 
 static bool predict(struct ffb_trainer_state *s, const struct ffb_batch *batch, float *scores,
                     struct ffb_error *error) {
-  size_t image = (size_t)ffb_network_features(s->network, 0);
+  size_t image = image_bytes(s);
   for (int64_t row = 0; row < batch->rows; row += s->batch) {
     int64_t rows = batch->rows - row < s->batch ? batch->rows - row : s->batch;
     const uint8_t *images = batch->images + (size_t)row * image;
@@ -209,41 +250,6 @@ static bool load(struct ffb_trainer_state *s, const void *from, size_t bytes, st
   return true;
 }
 
-/* Forward and weight gradient of every unit for positives and negatives; the chain adds the input gradients of all
- * units but the first, a head a neutral forward pass of everything and its own weight gradient. Greedy: the step that
- * trains the last unit. */
-static bool count_operations(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict) {
-  struct ff_settings settings;
-  ff_settings_resolve(setup->options, &settings);
-  bool groups = settings.goodness == FF_CLASS_GROUPS, head = ff_has_head(&settings);
-  int64_t pass_rows = groups ? rows : 2 * rows, tries = groups || settings.inference == FF_LINEAR_HEAD ? 1 : 0;
-  const struct ffb_network *network = setup->network;
-  int last = -1;
-  for (int i = 0; i < network->layer_count; i++)
-    last = network->units[network->layers[i].unit].head ? last : network->layers[i].unit;
-  *train = *predict = (struct ffb_operation_count){0};
-  tries = tries ? tries : network->classes;
-  for (int i = 0; i < network->layer_count; i++) {
-    const struct ffb_layer *layer = &network->layers[i];
-    if (layer->kind != FFB_LAYER_LINEAR)
-      continue;
-    int64_t weights = layer->in_features * layer->out_features;
-    bool in_head = network->units[layer->unit].head, greedy = settings.schedule == FF_GREEDY;
-    if (in_head) {
-      train->mac_s8 += head ? 2 * rows * weights : 0;
-      predict->mac_s8 += settings.inference == FF_LINEAR_HEAD ? rows * weights : 0;
-      continue;
-    }
-    bool learns = !greedy || layer->unit == last;
-    train->mac_s8 += (learns ? 2 : 1) * pass_rows * weights + (head ? rows * weights : 0);
-    if (settings.lookahead == FF_LOOKAHEAD_CHAIN && layer->unit > 0)
-      train->mac_s8 += pass_rows * weights;
-    predict->mac_s8 += tries * rows * weights;
-  }
-  return true;
-}
-
 extern const struct ffb_trainer ffbench_trainer;
 const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .version = FFB_TRAINER_VERSION,
@@ -262,5 +268,8 @@ const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .plan = plan,
                                             .save = save,
                                             .load = load,
-                                            .count_operations = count_operations,
-                                            .validate = ff_settings_validate};
+                                            .count_operations = ff_count_operations,
+                                            .validate = ff_settings_validate,
+                                            .extra_channels = ff_extra_channels,
+                                            .weights_loaded = weights_loaded,
+                                            .diverged = diverged};

@@ -1,6 +1,7 @@
 /* Everything but the products. What is small or rare is the reference's plain C; the rest runs the vector kernels, on
  * all threads where that pays. The bits are those of the reference. */
 #include "backends/cpu/device.h"
+#include "backends/cpu/normalisation.h"
 #include "backends/reduce.h"
 #include "backends/reference/reference.h"
 
@@ -45,10 +46,10 @@ static uint32_t my_absmax(const struct ffb_cpu_kernels *kernels, const struct ff
   return kernels->absmax_f32((const float *)x->data + share.begin, share.end - share.begin);
 }
 
-static void set_scale(const struct ffb_suq_scale *suq, uint32_t bits) {
+void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits) {
   float largest = 0;
   if (suq->range == FFB_RANGE_ABSMAX) {
-    if (suq->x->type == FFB_S32)
+    if (suq->x && suq->x->type == FFB_S32)
       largest = (float)bits;
     else
       memcpy(&largest, &bits, sizeof largest);
@@ -71,7 +72,7 @@ bool ffb_cpu_suq_scale(struct ffb_device *device, const union ffb_arguments *arg
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->x))) reduction(max : bits)
     bits = my_absmax(device->kernels, suq->x);
   }
-  set_scale(suq, bits);
+  ffb_cpu_set_scale(suq, bits);
   return true;
 }
 
@@ -92,7 +93,7 @@ bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *ar
   const struct ffb_suq_tensor *suq = &arguments->suq_tensor;
   uint32_t bits = 0;
   if (suq->scale.range != FFB_RANGE_ABSMAX)
-    set_scale(&suq->scale, 0);
+    ffb_cpu_set_scale(&suq->scale, 0);
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
   {
     if (suq->scale.range == FFB_RANGE_ABSMAX) {
@@ -101,7 +102,7 @@ bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *ar
       bits = mine > bits ? mine : bits;
 #pragma omp barrier
 #pragma omp single
-      set_scale(&suq->scale, bits);
+      ffb_cpu_set_scale(&suq->scale, bits);
     }
     my_quantise(device->kernels, &suq->quantise);
   }
@@ -163,32 +164,38 @@ bool ffb_cpu_segment_search(struct ffb_device *device, const union ffb_arguments
 
 /* ---- images and labels ---------------------------------------------------------------------------------------- */
 
+/* Pixels of `given` channels become pixels of `channels`. */
+static void convert_pixels(float *out, const uint8_t *in, int64_t pixels, int64_t given, int64_t channels,
+                           float value[FFB_MAX_CHANNELS][256]) {
+  if (given == 1 && channels == 1) {
+    for (int64_t i = 0; i < pixels; i++)
+      out[i] = value[0][in[i]];
+    return;
+  }
+  for (int64_t i = 0; i < pixels; i++, out += channels, in += given) {
+    for (int64_t c = 0; c < given; c++)
+      out[c] = value[c][in[c]];
+    for (int64_t c = given; c < channels; c++)
+      out[c] = 0;
+  }
+}
+
 /* A byte has 256 values, so the division is done once for each. */
 bool ffb_cpu_convert_images(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_convert_images *convert = &arguments->convert_images;
-  int64_t records = ffb_rows(convert->in), rows = ffb_rows(convert->out), columns = ffb_columns(convert->in);
-  int64_t channels = convert->in->shape[3];
+  int64_t records = ffb_rows(convert->in), rows = ffb_rows(convert->out);
+  int64_t given = convert->in->shape[3], channels = convert->out->shape[3], pixels = ffb_columns(convert->in) / given;
   float value[FFB_MAX_CHANNELS][256];
-  for (int64_t c = 0; c < channels; c++) {
+  for (int64_t c = 0; c < given; c++) {
     for (int byte = 0; byte < 256; byte++)
       value[c][byte] = ((float)byte / 255 - convert->mean[c]) / convert->deviation[c];
   }
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, rows *columns))
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(convert->out)))
   {
     struct ffb_cpu_span share = my_rows(rows);
-    for (int64_t m = share.begin; m < share.end; m++) {
-      float *out = (float *)convert->out->data + m * columns;
-      const uint8_t *in = (const uint8_t *)convert->in->data + m % records * columns;
-      if (channels == 1) {
-        for (int64_t i = 0; i < columns; i++)
-          out[i] = value[0][in[i]];
-        continue;
-      }
-      for (int64_t i = 0; i < columns; i += channels) {
-        for (int64_t c = 0; c < channels; c++)
-          out[i + c] = value[c][in[i + c]];
-      }
-    }
+    for (int64_t m = share.begin; m < share.end; m++)
+      convert_pixels((float *)convert->out->data + m * pixels * channels,
+                     (const uint8_t *)convert->in->data + m % records * pixels * given, pixels, given, channels, value);
   }
   return true;
 }
@@ -241,28 +248,6 @@ bool ffb_cpu_bias_gradient(struct ffb_device *device, const union ffb_arguments 
   return true;
 }
 
-bool ffb_cpu_relu(struct ffb_device *device, const union ffb_arguments *arguments) {
-  const struct ffb_relu *relu = &arguments->relu;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(relu->x)))
-  {
-    struct ffb_cpu_span share = my_share(ffb_elements(relu->x));
-    device->kernels->relu((float *)relu->y->data + share.begin, (const float *)relu->x->data + share.begin,
-                          share.end - share.begin);
-  }
-  return true;
-}
-
-bool ffb_cpu_relu_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
-  const struct ffb_relu_gradient *relu = &arguments->relu_gradient;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(relu->y)))
-  {
-    struct ffb_cpu_span share = my_share(ffb_elements(relu->y));
-    device->kernels->relu_gradient((float *)relu->gx->data + share.begin, (const float *)relu->gy->data + share.begin,
-                                   (const float *)relu->y->data + share.begin, share.end - share.begin);
-  }
-  return true;
-}
-
 bool ffb_cpu_add_scaled(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_add_scaled *add = &arguments->add_scaled;
   float factor = add->factor ? ffb_cpu_scalar(add->factor) : 1;
@@ -277,27 +262,93 @@ bool ffb_cpu_add_scaled(struct ffb_device *device, const union ffb_arguments *ar
 
 /* ---- rows ----------------------------------------------------------------------------------------------------- */
 
+/* Groups of channels of a row: ranges of a matrix's columns, of an image those channels at every pixel. */
+struct groups {
+  const struct ffb_cpu_kernels *kernels;
+  int64_t columns, channels, pixels; /* of a row; one group is the whole row, in one sequence */
+  int count;
+  float *scratch; /* a number for each channel, for each thread; null where a row is one pixel */
+};
+
+static bool make_groups(struct ffb_device *device, const struct ffb_tensor *x, int count, struct groups *groups) {
+  int64_t columns = ffb_columns(x), channels = count == 1 ? columns : ffb_channels(x);
+  *groups = (struct groups){device->kernels, columns, channels, columns / channels, count, NULL};
+  if (groups->pixels == 1)
+    return true;
+  groups->scratch = ffb_cpu_scratch(device, NULL, (size_t)(device->threads * channels) * sizeof(float));
+  return groups->scratch != NULL;
+}
+
+static float *my_channels(const struct groups *groups) {
+  return groups->scratch ? groups->scratch + omp_get_thread_num() * groups->channels : NULL;
+}
+
+static struct ffb_cpu_span group_channels(const struct groups *groups, int g) {
+  return (struct ffb_cpu_span){ffb_group_start(groups->channels, groups->count, g),
+                               ffb_group_start(groups->channels, groups->count, g + 1)};
+}
+
+static float group_size(const struct groups *groups, int g) {
+  struct ffb_cpu_span span = group_channels(groups, g);
+  return (float)((span.end - span.begin) * groups->pixels);
+}
+
+/* Before the groups of an image's row are summed: sums of each of its channels. */
+static void sum_channels(const struct groups *groups, const float *row) {
+  if (groups->scratch)
+    groups->kernels->normalisation->channel_squares(my_channels(groups), row, groups->channels, groups->pixels);
+}
+
+static float group_squares(const struct groups *groups, const float *row, int g) {
+  struct ffb_cpu_span span = group_channels(groups, g);
+  if (!groups->scratch)
+    return groups->kernels->dot_product(row + span.begin, row + span.begin, span.end - span.begin);
+  const float *sums = my_channels(groups) + span.begin;
+  float lane[FFB_REDUCE_LANES] = {0};
+  for (int64_t c = 0; c < span.end - span.begin; c++)
+    lane[c % FFB_REDUCE_LANES] += sums[c];
+  return ffb_reduce_lanes(lane);
+}
+
+/* out = row * factor of the group (+ out): at once, or for an image when the last group's factor has come. */
+static void scale_group(const struct groups *groups, float *out, const float *row, int g, float factor,
+                        bool accumulate) {
+  struct ffb_cpu_span span = group_channels(groups, g);
+  if (!groups->scratch) {
+    groups->kernels->scale(out + span.begin, row + span.begin, span.end - span.begin, factor, accumulate);
+    return;
+  }
+  float *factors = my_channels(groups);
+  for (int64_t c = span.begin; c < span.end; c++)
+    factors[c] = factor;
+  if (g == groups->count - 1)
+    groups->kernels->normalisation->scale_channels(out, row, factors, groups->channels, groups->pixels, accumulate);
+}
+
+static void normalise_row(const struct groups *groups, const struct ffb_normalise *normalise, int64_t m) {
+  const float *x = (const float *)normalise->x->data + m * groups->columns;
+  sum_channels(groups, x);
+  for (int g = 0; g < groups->count; g++) {
+    float squares = group_squares(groups, x, g);
+    if (normalise->kind == FFB_NORMALISE_RMS)
+      squares /= group_size(groups, g);
+    float inverse = 1 / (sqrtf(squares) + 1e-8f);
+    scale_group(groups, (float *)normalise->y->data + m * groups->columns, x, g, inverse, false);
+    if (normalise->inverse)
+      ((float *)normalise->inverse->data)[m * groups->count + g] = inverse;
+  }
+}
+
 bool ffb_cpu_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_normalise *normalise = &arguments->normalise;
-  const struct ffb_cpu_kernels *kernels = device->kernels;
-  int64_t columns = ffb_columns(normalise->x);
-  int groups = normalise->groups;
+  struct groups groups;
+  if (!make_groups(device, normalise->x, normalise->groups, &groups))
+    return false;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(normalise->x)))
   {
     struct ffb_cpu_span share = my_rows(ffb_rows(normalise->x));
-    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
-      int g = (int)(i % groups);
-      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
-      int64_t at = i / groups * columns + start;
-      const float *x = (const float *)normalise->x->data + at;
-      float squares = kernels->dot_product(x, x, n);
-      if (normalise->kind == FFB_NORMALISE_RMS)
-        squares /= (float)n;
-      float inverse = 1 / (sqrtf(squares) + 1e-8f);
-      kernels->scale((float *)normalise->y->data + at, x, n, inverse, false);
-      if (normalise->inverse)
-        ((float *)normalise->inverse->data)[i] = inverse;
-    }
+    for (int64_t m = share.begin; m < share.end; m++)
+      normalise_row(&groups, normalise, m);
   }
   return true;
 }
@@ -325,23 +376,28 @@ bool ffb_cpu_softmax_cross_entropy(struct ffb_device *device, const union ffb_ar
   return ffb_reference_softmax_cross_entropy(device, arguments);
 }
 
+static void goodness_row(const struct groups *groups, const struct ffb_goodness *goodness, int64_t m) {
+  const float *y = (const float *)goodness->y->data + m * groups->columns;
+  float *out = (float *)goodness->goodness->data + m * groups->count;
+  sum_channels(groups, y);
+  for (int g = 0; g < groups->count; g++) {
+    float value = group_squares(groups, y, g);
+    if (goodness->mean)
+      value /= group_size(groups, g);
+    out[g] = goodness->accumulate ? out[g] + value : value;
+  }
+}
+
 bool ffb_cpu_goodness(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_goodness *goodness = &arguments->goodness;
-  float *out = goodness->goodness->data;
-  int64_t columns = ffb_columns(goodness->y);
-  int groups = goodness->groups;
+  struct groups groups;
+  if (!make_groups(device, goodness->y, goodness->groups, &groups))
+    return false;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
   {
     struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
-    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
-      int g = (int)(i % groups);
-      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
-      const float *y = (const float *)goodness->y->data + i / groups * columns + start;
-      float value = device->kernels->dot_product(y, y, n);
-      if (goodness->mean)
-        value /= (float)n;
-      out[i] = goodness->accumulate ? out[i] + value : value;
-    }
+    for (int64_t m = share.begin; m < share.end; m++)
+      goodness_row(&groups, goodness, m);
   }
   return true;
 }
@@ -350,24 +406,29 @@ bool ffb_cpu_goodness_loss(struct ffb_device *device, const union ffb_arguments 
   return ffb_reference_goodness_loss(device, arguments);
 }
 
+static void goodness_gradient_row(const struct groups *groups, const struct ffb_goodness_gradient *goodness,
+                                  int64_t m) {
+  const float *gradient = (const float *)goodness->gradient->data + m * groups->count;
+  int64_t at = m * groups->columns;
+  for (int g = 0; g < groups->count; g++) {
+    float factor = gradient[g] * 2;
+    if (goodness->mean)
+      factor /= group_size(groups, g);
+    scale_group(groups, (float *)goodness->gy->data + at, (const float *)goodness->y->data + at, g, factor,
+                goodness->accumulate);
+  }
+}
+
 bool ffb_cpu_goodness_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_goodness_gradient *goodness = &arguments->goodness_gradient;
-  const float *gradient = goodness->gradient->data;
-  int64_t columns = ffb_columns(goodness->y);
-  int groups = goodness->groups;
+  struct groups groups;
+  if (!make_groups(device, goodness->y, goodness->groups, &groups))
+    return false;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
   {
     struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
-    for (int64_t i = share.begin * groups; i < share.end * groups; i++) {
-      int g = (int)(i % groups);
-      int64_t start = ffb_group_start(columns, groups, g), n = ffb_group_start(columns, groups, g + 1) - start;
-      int64_t at = i / groups * columns + start;
-      float factor = gradient[i] * 2;
-      if (goodness->mean)
-        factor /= (float)n;
-      device->kernels->scale((float *)goodness->gy->data + at, (const float *)goodness->y->data + at, n, factor,
-                             goodness->accumulate);
-    }
+    for (int64_t m = share.begin; m < share.end; m++)
+      goodness_gradient_row(&groups, goodness, m);
   }
   return true;
 }

@@ -111,8 +111,6 @@ struct ffb_cpu_kernels {
   /* Sums over one block as struct ffb_deviation_sums asks (backends/reference): FP64, lane i % 16, then the tree. */
   void (*clip_sums)(const float *x, int64_t n, float inverse, double *xx, double *xq, double *qq);
   void (*dequantise_s32)(float *out, const int32_t *x, int64_t n, float scale, bool accumulate);
-  void (*relu)(float *y, const float *x, int64_t n);
-  void (*relu_gradient)(float *gx, const float *gy, const float *y, int64_t n);
   void (*add_scaled)(float *out, const float *a, const float *b, int64_t n, float factor);
   void (*update)(const struct ffb_cpu_update *update, const float *gradient, int64_t begin, int64_t n);
   /* One row or group of columns, summed as backends/reduce.h says. */
@@ -121,6 +119,9 @@ struct ffb_cpu_kernels {
   void (*normalise_gradient)(float *gx, const float *gy, const float *y, int64_t n, float inverse, float projection);
   /* `rounds` times FFB_CPU_PEAK_SUMS multiply-accumulates of whole vectors, from registers. */
   void (*peak)(int64_t rounds, bool integer);
+  const struct ffb_cpu_normalisation_kernels *normalisation;
+  const struct ffb_cpu_convolution_kernels *convolution;
+  const struct ffb_cpu_depthwise_kernels *depthwise;
 };
 
 /* Null when this build or this processor has no such kernels. */

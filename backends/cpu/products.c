@@ -6,6 +6,7 @@
  *            (INT8: by way of a small buffer), and the tile is transposed on its way out.
  *   down:    y = x w.    Lanes are columns of w; each thread packs the panel it works on.
  *   outer:   y = a^T x.  K is short (the batch), so x is packed whole; rows of the result are columns of a. */
+#include "backends/cpu/convolution.h"
 #include "backends/cpu/device.h"
 
 #include <math.h>
@@ -492,6 +493,6 @@ size_t ffb_cpu_workspace(struct ffb_device *device, enum ffb_operator operation,
   else if (operation == FFB_LINEAR_UPDATE_S8)
     product = update_product(device, true, arguments->linear_update_s8.gy, arguments->linear_update_s8.x);
   else
-    return 0;
+    return ffb_cpu_convolution_workspace(device, operation, arguments);
   return outer_bytes(&product);
 }

@@ -65,26 +65,6 @@ bool ffb_reference_bias_gradient(struct ffb_device *device, const union ffb_argu
   return true;
 }
 
-bool ffb_reference_relu(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
-  float *y = arguments->relu.y->data;
-  const float *x = arguments->relu.x->data;
-  int64_t n = ffb_elements(arguments->relu.x);
-  for (int64_t i = 0; i < n; i++)
-    y[i] = x[i] <= 0 ? 0 : x[i];
-  return true;
-}
-
-bool ffb_reference_relu_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
-  float *gx = arguments->relu_gradient.gx->data;
-  const float *gy = arguments->relu_gradient.gy->data, *y = arguments->relu_gradient.y->data;
-  int64_t n = ffb_elements(arguments->relu_gradient.y);
-  for (int64_t i = 0; i < n; i++)
-    gx[i] = y[i] > 0 ? gy[i] : 0;
-  return true;
-}
-
 bool ffb_reference_add_scaled(struct ffb_device *device, const union ffb_arguments *arguments) {
   (void)device;
   const struct ffb_add_scaled *add = &arguments->add_scaled;

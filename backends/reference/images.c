@@ -8,13 +8,13 @@ bool ffb_reference_convert_images(struct ffb_device *device, const union ffb_arg
   const struct ffb_convert_images *convert = &arguments->convert_images;
   float *out = convert->out->data;
   const uint8_t *in = convert->in->data;
-  int64_t records = ffb_rows(convert->in), rows = ffb_rows(convert->out), columns = ffb_columns(convert->in);
-  int64_t channels = convert->in->shape[3];
-  for (int64_t m = 0; m < rows; m++) {
-    for (int64_t i = 0; i < columns; i++) {
-      int64_t c = i % channels;
-      out[m * columns + i] = ((float)in[m % records * columns + i] / 255 - convert->mean[c]) / convert->deviation[c];
-    }
+  int64_t pixels = convert->out->shape[1] * convert->out->shape[2];
+  int64_t from_pixels = ffb_rows(convert->in) * pixels, to_pixels = ffb_rows(convert->out) * pixels;
+  int64_t given = convert->in->shape[3], channels = convert->out->shape[3];
+  for (int64_t p = 0; p < to_pixels; p++) {
+    const uint8_t *from = in + p % from_pixels * given;
+    for (int64_t c = 0; c < channels; c++)
+      out[p * channels + c] = c < given ? ((float)from[c] / 255 - convert->mean[c]) / convert->deviation[c] : 0;
   }
   return true;
 }
@@ -94,6 +94,35 @@ bool ffb_reference_draw_negatives(struct ffb_device *device, const union ffb_arg
     negatives[m] = draw_negative(draw, scores ? scores + m * draw->classes : NULL, labels[m], (uint32_t)index[m]);
     if (kept)
       kept[index[m]] = negatives[m];
+  }
+  return true;
+}
+
+/* Adds the pattern to every channel of an image, or stores it in one. */
+static void write_pattern(float *image, const float *pattern, int64_t pixels, int64_t channels, int only) {
+  for (int64_t p = 0; p < pixels; p++) {
+    for (int64_t c = 0; c < channels; c++) {
+      float *to = &image[p * channels + c];
+      if (only < 0)
+        *to += pattern[p];
+      else if (c == only)
+        *to = pattern[p];
+    }
+  }
+}
+
+bool ffb_reference_label_pattern(struct ffb_device *device, const union ffb_arguments *arguments) {
+  (void)device;
+  const struct ffb_label_pattern *label = &arguments->label_pattern;
+  float *images = label->images->data;
+  const float *patterns = label->patterns->data;
+  const int32_t *labels = label->labels ? label->labels->data : NULL;
+  int64_t columns = ffb_columns(label->images), channels = label->images->shape[3], pixels = columns / channels;
+  int64_t neutral = ffb_rows(label->patterns) - 1;
+  for (int64_t m = 0; m < ffb_rows(label->images); m++) {
+    int64_t which = labels ? labels[m] : label->constant;
+    const float *pattern = patterns + (which < 0 ? neutral : which) * pixels;
+    write_pattern(images + m * columns, pattern, pixels, channels, label->channel);
   }
   return true;
 }

@@ -1,4 +1,4 @@
-#include "backends/reduce.h"
+#include "backends/reference/group.h"
 #include "backends/reference/reference.h"
 
 #include <math.h>
@@ -28,6 +28,7 @@ bool ffb_reference_softmax_cross_entropy(struct ffb_device *device, const union 
   float *gradient = softmax->gradient ? softmax->gradient->data : NULL, scale = softmax->logit_scale;
   const int32_t *labels = softmax->labels->data;
   int64_t rows = ffb_rows(softmax->logits), classes = ffb_columns(softmax->logits);
+  float batch = (float)(softmax->total_rows ? softmax->total_rows : rows);
   for (int64_t m = 0; m < rows; m++) {
     const float *logits = (const float *)softmax->logits->data + m * classes;
     int best = predicted(logits, classes);
@@ -40,7 +41,7 @@ bool ffb_reference_softmax_cross_entropy(struct ffb_device *device, const union 
     }
     float loss = logf(sum) - (scale * logits[labels[m]] - largest);
     for (int64_t c = 0; gradient && c < classes; c++)
-      gradient[m * classes + c] = (exponential[c] / sum - (c == labels[m] ? 1.0f : 0.0f)) * scale / (float)rows;
+      gradient[m * classes + c] = (exponential[c] / sum - (c == labels[m] ? 1.0f : 0.0f)) * scale / batch;
     count_sample(softmax->statistics->data, loss, best == labels[m]);
   }
   return true;
@@ -55,10 +56,10 @@ bool ffb_reference_goodness(struct ffb_device *device, const union ffb_arguments
   int groups = goodness->groups;
   for (int64_t m = 0; m < rows; m++) {
     for (int g = 0; g < groups; g++) {
-      int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
-      float value = ffb_reduce_sum_squares(y + m * columns + start, end - start);
+      struct ffb_group group = ffb_group_of(goodness->y, groups, g);
+      float value = ffb_group_sum_squares(y + m * columns, &group);
       if (goodness->mean)
-        value /= (float)(end - start);
+        value /= (float)ffb_group_size(&group);
       float *to = out + m * groups + g;
       *to = goodness->accumulate ? *to + value : value;
     }
@@ -100,13 +101,27 @@ bool ffb_reference_goodness_gradient(struct ffb_device *device, const union ffb_
   int groups = goodness->groups;
   for (int64_t m = 0; m < rows; m++) {
     for (int g = 0; g < groups; g++) {
-      int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
+      struct ffb_group group = ffb_group_of(goodness->y, groups, g);
       float factor = gradient[m * groups + g] * 2;
       if (goodness->mean)
-        factor /= (float)(end - start);
-      for (int64_t i = m * columns + start; i < m * columns + end; i++)
+        factor /= (float)ffb_group_size(&group);
+      for (int64_t j = 0; j < ffb_group_size(&group); j++) {
+        int64_t i = m * columns + ffb_group_element(&group, j);
         gy[i] = goodness->accumulate ? gy[i] + factor * y[i] : factor * y[i];
+      }
     }
+  }
+  return true;
+}
+
+bool ffb_reference_note_not_finite(struct ffb_device *device, const union ffb_arguments *arguments) {
+  (void)device;
+  const struct ffb_note_not_finite *note = &arguments->note_not_finite;
+  uint32_t *first = note->first->data;
+  const float *x = note->x->data;
+  for (int64_t i = 0; i < ffb_elements(note->x); i++) {
+    if (*first == 0 && !isfinite(x[i]))
+      *first = *(const uint32_t *)note->step->data + 1;
   }
   return true;
 }

@@ -1,4 +1,5 @@
 #include "backends/reduce.h"
+#include "backends/reference/group.h"
 #include "backends/reference/reference.h"
 
 #include <math.h>
@@ -14,13 +15,15 @@ bool ffb_reference_normalise(struct ffb_device *device, const union ffb_argument
   int groups = normalise->groups;
   for (int64_t m = 0; m < rows; m++) {
     for (int g = 0; g < groups; g++) {
-      int64_t start = ffb_group_start(columns, groups, g), end = ffb_group_start(columns, groups, g + 1);
-      float squares = ffb_reduce_sum_squares(x + m * columns + start, end - start);
+      struct ffb_group group = ffb_group_of(normalise->x, groups, g);
+      float squares = ffb_group_sum_squares(x + m * columns, &group);
       if (normalise->kind == FFB_NORMALISE_RMS)
-        squares /= (float)(end - start);
+        squares /= (float)ffb_group_size(&group);
       float factor = 1 / (sqrtf(squares) + smallest);
-      for (int64_t f = start; f < end; f++)
-        y[m * columns + f] = x[m * columns + f] * factor;
+      for (int64_t j = 0; j < ffb_group_size(&group); j++) {
+        int64_t i = m * columns + ffb_group_element(&group, j);
+        y[i] = x[i] * factor;
+      }
       if (inverse)
         inverse[m * groups + g] = factor;
     }

@@ -1,5 +1,5 @@
 /* A trainer for testing the harness: its weights are a digest of every batch it was given, in order, kept partly
- * outside the plan; it can be slow, fail or diverge on demand. */
+ * outside the plan; it can be slow, fail, diverge or ask for more channels on demand. */
 #include "algorithms/trainer.h"
 #include "base/memory.h"
 
@@ -11,7 +11,7 @@
 enum { DIGITS = 4 };
 
 struct options {
-  int64_t microseconds, fail_step, diverge_epoch;
+  int64_t microseconds, fail_step, diverge_epoch, diverge_step, extra_channels;
 };
 
 static const struct ffb_option options[] = {{.name = "microseconds",
@@ -32,6 +32,18 @@ static const struct ffb_option options[] = {{.name = "microseconds",
                                              .initial = "0",
                                              .maximum = 1e6,
                                              .help = "the epoch whose loss is infinite, from 1; 0: none"},
+                                            {.name = "diverge_step",
+                                             .type = FFB_OPTION_INTEGER,
+                                             .offset = offsetof(struct options, diverge_step),
+                                             .initial = "0",
+                                             .maximum = 1e6,
+                                             .help = "the step from which the weights count as infinite; 0: none"},
+                                            {.name = "extra_channels",
+                                             .type = FFB_OPTION_INTEGER,
+                                             .offset = offsetof(struct options, extra_channels),
+                                             .initial = "0",
+                                             .maximum = 9,
+                                             .help = "channels that the network has beside those of the images"},
                                             {.name = NULL}};
 
 /* What a checkpoint gets from the save hook. */
@@ -61,7 +73,7 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
   if (!made)
     return false;
   made->options = *(const struct options *)setup->options;
-  made->image_bytes = (size_t)(network->height * network->width * network->channels);
+  made->image_bytes = (size_t)(network->height * network->width * (network->channels - made->options.extra_channels));
   made->classes = network->classes;
   made->progress.digest = setup->seed;
   made->plan = ffb_plan_create(setup->backend, setup->device, error);
@@ -113,11 +125,15 @@ static bool end_epoch(struct ffb_trainer_state *state, struct ffb_epoch_statisti
                       struct ffb_error *error) {
   (void)error;
   bool diverges = ++state->progress.epoch == state->options.diverge_epoch;
+  int64_t step = state->options.diverge_step;
   *statistics = (struct ffb_epoch_statistics){.loss = diverges ? (double)INFINITY : 1.0 / (double)state->progress.epoch,
                                               .train_accuracy = 50,
                                               .not_finite = diverges,
                                               .not_finite_step = diverges ? state->progress.step : -1,
                                               .not_finite_where = "digest"};
+  /* The loss stays finite: only the layer was not. */
+  if (step && state->progress.step >= step)
+    statistics->not_finite_step = step;
   return true;
 }
 
@@ -146,6 +162,23 @@ static bool load(struct ffb_trainer_state *state, const void *from, size_t bytes
   return true;
 }
 
+static int64_t extra_channels(const void *values) {
+  return ((const struct options *)values)->extra_channels;
+}
+
+static bool diverged(struct ffb_trainer_state *state, bool *yes, struct ffb_error *error) {
+  (void)error;
+  *yes = state->options.diverge_step && state->progress.step >= state->options.diverge_step;
+  return true;
+}
+
+/* Weights from a file begin a new digest. */
+static bool weights_loaded(struct ffb_trainer_state *state, struct ffb_error *error) {
+  (void)error;
+  state->progress.digest = 1;
+  return true;
+}
+
 extern const struct ffb_trainer ffbench_trainer;
 const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .version = FFB_TRAINER_VERSION,
@@ -162,4 +195,7 @@ const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .predict = predict,
                                             .plan = plan,
                                             .save = save,
-                                            .load = load};
+                                            .load = load,
+                                            .extra_channels = extra_channels,
+                                            .weights_loaded = weights_loaded,
+                                            .diverged = diverged};

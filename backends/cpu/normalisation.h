@@ -1,0 +1,90 @@
+/* Vector kernels of batch normalisation, activations and per-channel sums (normalisation.inc), and what their drivers
+ * share. A kernel works on one thread's share. Elementwise ones walk a tensor's elements as they lie: what belongs to a
+ * channel comes as an array of `period` elements, the channels repeated until whole vectors fill it, so that images of
+ * any number of channels are handled alike. */
+#ifndef FFBENCH_BACKENDS_CPU_NORMALISATION_H
+#define FFBENCH_BACKENDS_CPU_NORMALISATION_H
+
+#include "backends/backend.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ffb_cpu_rounding;
+
+/* Elements that every kernel handles at a time: shares start at multiples of it, so that bytes of a mask and blocks of
+ * random numbers stay whole. */
+enum { FFB_CPU_CHUNK = 16 };
+
+/* What becomes of a value. */
+enum ffb_cpu_sink {
+  FFB_CPU_STORE,   /* FP32 */
+  FFB_CPU_LARGEST, /* nothing: only the largest absolute value is wanted */
+  FFB_CPU_NEAREST, /* INT8, rounded to nearest */
+};
+
+struct ffb_cpu_normalise {
+  const float *x, *shortcut;         /* shortcut may be null */
+  const float *mean, *scale, *shift; /* by channel: (x - mean) * scale + shift; scale = inverse * gamma, shift = beta */
+  int64_t period;
+  uint8_t *mask; /* may be null; not written by FFB_CPU_LARGEST */
+  enum ffb_activation activation;
+  float reciprocal; /* of the INT8 scale */
+};
+
+struct ffb_cpu_normalise_gradient {
+  const float *gy, *x;
+  const float *mean, *inverse, *scale, *shift; /* by channel, as above */
+  const float *mean_gradient, *slope;          /* gbeta / n, ggamma / n */
+  int64_t period;
+  enum ffb_activation activation;
+  float *stored; /* where `sums` puts gy * activation', to be used in place of gy; may be null, may be gy */
+  float reciprocal;
+};
+
+struct ffb_cpu_block_sums {
+  const float *sums; /* [blocks][2][channels] */
+  int64_t blocks, channels;
+};
+
+struct ffb_cpu_normalisation_kernels {
+  void (*activate)(enum ffb_activation kind, float *y, const float *x, int64_t n);
+  void (*activate_gradient)(enum ffb_activation kind, float *gx, const float *gy, const float *v, int64_t n);
+  void (*mask_gradient)(float *gx, const float *gy, const uint8_t *mask, int64_t n);
+  /* `index` is the first element's number in the tensor, a multiple of 4. */
+  void (*dropout)(float *y, const float *x, int64_t n, float rate, const struct ffb_cpu_rounding *rounding,
+                  uint64_t index);
+  void (*divide)(float *y, const float *x, int64_t n, float divisor);
+
+  /* Elements begin .. end-1; `out` is where the first goes. FFB_CPU_LARGEST returns the bits of the largest absolute
+   * value, FFB_CPU_STORE too for a gradient. */
+  uint32_t (*normalise)(const struct ffb_cpu_normalise *with, enum ffb_cpu_sink sink, void *out, int64_t begin,
+                        int64_t end);
+  uint32_t (*normalise_gradient)(const struct ffb_cpu_normalise_gradient *with, enum ffb_cpu_sink sink, void *out,
+                                 int64_t begin, int64_t end);
+
+  /* Sums over the pixels of one block (at most FFB_PIXEL_BLOCK) for some channels; `stride` is all channels. x points
+   * to the first pixel's first channel, sums to the same channel of [2][stride]. */
+  void (*statistics)(float *sums, const float *x, const float *origin, int64_t stride, int64_t channels,
+                     int64_t pixels);
+  void (*gradient_sums)(const struct ffb_cpu_normalise_gradient *with, float *sums, int64_t stride, int64_t pixel,
+                        int64_t pixels, int64_t channel, int64_t channels);
+  /* Channels begin .. end-1 (at most FFB_CPU_CHANNELS) of the blocks' sums, added in FP64. */
+  void (*totals)(double *first, double *second, const struct ffb_cpu_block_sums *blocks, int64_t begin, int64_t end);
+  void (*moments)(double *mean, double *variance, double *inverse, const double *sums, const double *squares,
+                  const float *origin, int64_t channels, double pixels, double epsilon);
+
+  /* Sums of squares of each channel, over the pixels in order. */
+  void (*channel_squares)(float *sums, const float *x, int64_t channels, int64_t pixels);
+  /* y = x * factor of the channel (+ y). */
+  void (*scale_channels)(float *y, const float *x, const float *factor, int64_t channels, int64_t pixels,
+                         bool accumulate);
+};
+
+/* Channels that are summed together: a share of work of these sums is one block of pixels and this many channels. */
+enum { FFB_CPU_CHANNELS = 64 };
+
+/* Scale and running maximum of a quantiser, from the bits of the largest absolute value (an integer where x is S32). */
+void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits);
+
+#endif
