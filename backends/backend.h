@@ -120,8 +120,8 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(LINEAR_S8, linear_s8, 1)                                                                                           \
   X(LINEAR_UPDATE_F32, linear_update_f32, 1)                                                                           \
   X(LINEAR_UPDATE_S8, linear_update_s8, 1)                                                                             \
-  X(CONVOLVE_UPDATE_F32, convolve_update_f32, 2)                                                                       \
-  X(CONVOLVE_UPDATE_S8, convolve_update_s8, 2)                                                                         \
+  X(CONVOLVE_UPDATE_F32, convolve_update_f32, 1)                                                                       \
+  X(CONVOLVE_UPDATE_S8, convolve_update_s8, 1)                                                                         \
   X(BATCH_NORMALISE_S8, batch_normalise_s8, 1)                                                                         \
   X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)
 
@@ -461,7 +461,7 @@ struct ffb_adam_update {
   struct ffb_tensor *gradient; /* F32 */
 };
 
-/* y = relu?(x w^T + bias). Composition: GEMM_F32, ADD_BIAS, RELU. */
+/* y = relu?(x w^T + bias). Composition: GEMM_F32, ADD_BIAS, ACTIVATE. */
 struct ffb_linear_f32 {
   struct ffb_tensor *y;    /* out F32 [M][N] */
   struct ffb_tensor *x;    /* F32 [M][K] */
@@ -473,7 +473,7 @@ struct ffb_linear_f32 {
 };
 
 /* The same over INT8 operands: y = relu?((xq wq^T) * (x_scale * w_scale) + bias). Composition: GEMM_S8, DEQUANTISE,
- * ADD_BIAS, RELU (or RELU_GRADIENT for mask). */
+ * ADD_BIAS, ACTIVATE (or ACTIVATE_GRADIENT for mask). */
 struct ffb_linear_s8 {
   struct ffb_tensor *y;                 /* out F32 [M][N] */
   struct ffb_tensor *x, *w;             /* S8 */

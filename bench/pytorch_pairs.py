@@ -21,12 +21,15 @@ import tempfile
 import time
 
 BATCH, THREADS, BATCHES = 32, 2, 200
-MODES = {  # name: (compiled, channels_last)
-    "eager": (False, False),
-    "eager,channels_last": (False, True),
-    "compiled": (True, False),
-    "compiled,channels_last": (True, True),
+MODES = {  # name: (mode of torch.compile or None, channels_last)
+    "eager": (None, False),
+    "eager,channels_last": (None, True),
+    "compiled": ("default", False),
+    "compiled,channels_last": ("default", True),
+    "autotuned": ("max-autotune-no-cudagraphs", False),
+    "autotuned,channels_last": ("max-autotune-no-cudagraphs", True),
 }
+STANDARD_MODES = list(MODES)[:4]
 MODELS = ["mlp", "mobilenet_v2", "efficientnet_b0", "resnet18"]
 ALGORITHMS = ["bp_fp32", "bp_int8", "bp_ui8", "bp_gdai8", "ff_int8", "ff_int8:preset=one_pass"]
 FEWEST_ROUNDS = 5
@@ -61,7 +64,7 @@ def make_step(name, mode, settings):
     if compiled:
         # Else inductor turns contiguous convolutions into channels_last ones, and the two modes are one.
         torch._inductor.config.layout_optimization = last
-        loss_of = torch.compile(loss_of)
+        loss_of = torch.compile(loss_of, mode=compiled)
 
     def step(number):
         optimiser.zero_grad(set_to_none=True)
@@ -196,10 +199,9 @@ def environment(**settings):
     return {**kept, **settings}
 
 
-def contestants_of(model, arguments):
+def start_all(model, arguments, theirs, ours):
     settings = arguments.set
     waiting = {"OMP_WAIT_POLICY": arguments.wait_policy} if arguments.wait_policy else {}
-    theirs, ours = [], []
     for mode in arguments.modes:
         if model == "mlp" and MODES[mode][1]:
             continue  # no images, so no order of channels
@@ -212,7 +214,6 @@ def contestants_of(model, arguments):
         command = [arguments.steps_program, "--serve", f"{model}/{algorithm}{own}"]
         ours.append(Contestant(algorithm, command, environment(**(waiting or OURS))))
         start(ours[-1])
-    return theirs, ours
 
 
 def start(contestant):
@@ -387,7 +388,7 @@ def heading(arguments):
 def measure(model, arguments):
     theirs, ours = [], []
     try:
-        theirs, ours = contestants_of(model, arguments)
+        start_all(model, arguments, theirs, ours)
         alive = [contestant for contestant in theirs + ours if contestant.alive]
         watch, steps = Watch(), 0
         if alive:
@@ -410,7 +411,7 @@ def arguments_of():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, help="ours: ALGORITHM[:option=value,...]")
-    parser.add_argument("--modes", nargs="*", choices=MODES, default=list(MODES), help="PyTorch's")
+    parser.add_argument("--modes", nargs="*", choices=MODES, default=STANDARD_MODES, help="PyTorch's")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="OPTION=VALUE",
                         help="for every algorithm; model.stem and model.squeeze_excitation change PyTorch's model too")
     parser.add_argument("--rounds", type=int, default=30)
@@ -436,6 +437,8 @@ def main():
         parser.error(f"{problem}: run this with a Python that has PyTorch and torchvision")
     except ValueError as problem:
         parser.error(str(problem))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(130))  # by way of `finally`, which ends the contestants
     complete, texts = True, [heading(arguments)]
     print(texts[0], flush=True)
     for model in arguments.models:

@@ -177,7 +177,7 @@ static bool serve(const struct request *request, struct ffb_error *error) {
   while (good && fgets(line, sizeof line, stdin)) {
     long steps = strtol(line, NULL, 10);
     if (steps <= 0)
-      good = ffb_fail_usage(error, "a line of input holds a number of steps, not %.20s", line);
+      good = ffb_fail_usage(error, "a line of input holds a number of steps, not %.*s", (int)strcspn(line, "\n"), line);
     good = good && time_steps(&c, (int)steps, &median, error);
     if (good)
       printf("%.6f\n", median);

@@ -5,22 +5,26 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
 /* One is in use, one is ready, one is being made. */
 enum { SLOTS = 3 };
 
+/* Batches are numbered from the first of epoch 0 on. */
 struct loader_ahead {
   const struct loader *loader; /* the thread reads what does not change: dataset, split, augmentation */
   struct loader_rows slots[SLOTS];
-  uint32_t *order;
-  int64_t epoch, number, epochs; /* of the batch to make next; the thread's own */
+  struct loader_rows own; /* for a batch that the training loop has to make itself */
+  uint32_t *order;        /* of the thread, shuffled for `epoch` */
+  int64_t epoch;
+  int64_t end; /* number after the last batch */
   pthread_t thread;
   pthread_mutex_t lock; /* of what follows */
-  pthread_cond_t room, ready;
-  uint64_t made, taken, released; /* batches; those between released and made hold a slot */
-  bool stop, ended;
+  pthread_cond_t room;
+  int64_t made, taken, released; /* numbers of the next batch to make, to take, and to release */
+  bool stop;
 };
 
 /* ---- batches ---------------------------------------------------------------------------------------------------- */
@@ -79,44 +83,39 @@ static struct ffb_batch as_batch(const struct loader_rows *rows) {
 
 /* ---- ahead of the training loop --------------------------------------------------------------------------------- */
 
-/* The slot for the next batch, once there is one; null when the thread is to end. */
-static struct loader_rows *wait_for_room(struct loader_ahead *ahead) {
+/* The next batch to make, once there is room for it; the number after the last one when the thread is to end. */
+static int64_t wait_for_room(struct loader_ahead *ahead) {
   pthread_mutex_lock(&ahead->lock);
   while (!ahead->stop && ahead->made - ahead->released == SLOTS)
     pthread_cond_wait(&ahead->room, &ahead->lock);
-  struct loader_rows *slot = ahead->stop ? NULL : &ahead->slots[ahead->made % SLOTS];
+  /* What the training loop made itself is behind. */
+  if (ahead->made < ahead->taken)
+    ahead->made = ahead->taken;
+  int64_t number = ahead->stop ? ahead->end : ahead->made;
   pthread_mutex_unlock(&ahead->lock);
-  return slot;
+  return number;
 }
 
 static void hand_over(struct loader_ahead *ahead) {
   pthread_mutex_lock(&ahead->lock);
   ahead->made++;
-  pthread_cond_signal(&ahead->ready);
-  pthread_mutex_unlock(&ahead->lock);
-}
-
-static void end(struct loader_ahead *ahead) {
-  pthread_mutex_lock(&ahead->lock);
-  ahead->ended = true;
-  pthread_cond_signal(&ahead->ready);
   pthread_mutex_unlock(&ahead->lock);
 }
 
 static void *prepare(void *argument) {
   struct loader_ahead *ahead = argument;
-  int64_t batches = loader_batches(ahead->loader);
-  struct loader_rows *slot = NULL;
-  for (; ahead->epoch < ahead->epochs; ahead->epoch++, ahead->number = 0) {
-    shuffle(ahead->loader, (uint32_t)ahead->epoch, ahead->order);
-    for (; ahead->number < batches && (slot = wait_for_room(ahead)); ahead->number++) {
-      gather(ahead->loader, ahead->order, (uint32_t)ahead->epoch, ahead->number, slot);
-      hand_over(ahead);
-    }
-    if (ahead->number < batches)
-      break;
+  const struct loader *loader = ahead->loader;
+  int64_t batches = loader_batches(loader), number;
+  /* Woken up, it takes no processor from a thread that computes; where it may not ask for this, it does without. */
+  pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+  while ((number = wait_for_room(ahead)) < ahead->end) {
+    int64_t epoch = number / batches;
+    if (epoch != ahead->epoch)
+      shuffle(loader, (uint32_t)epoch, ahead->order);
+    ahead->epoch = epoch;
+    gather(loader, ahead->order, (uint32_t)epoch, number % batches, &ahead->slots[number % SLOTS]);
+    hand_over(ahead);
   }
-  end(ahead);
   return NULL;
 }
 
@@ -124,15 +123,15 @@ static bool make_ahead(struct loader_ahead *ahead, struct ffb_error *error) {
   for (int i = 0; i < SLOTS; i++)
     if (!make_rows(&ahead->slots[i], ahead->loader, error))
       return false;
-  return (ahead->order = make_order(ahead->loader, error)) != NULL;
+  return make_rows(&ahead->own, ahead->loader, error) && (ahead->order = make_order(ahead->loader, error));
 }
 
 static void free_ahead(struct loader_ahead *ahead) {
   for (int i = 0; i < SLOTS; i++)
     free_rows(&ahead->slots[i]);
+  free_rows(&ahead->own);
   ffb_free(ahead->order);
   pthread_cond_destroy(&ahead->room);
-  pthread_cond_destroy(&ahead->ready);
   pthread_mutex_destroy(&ahead->lock);
   ffb_free(ahead);
 }
@@ -167,12 +166,11 @@ bool loader_start(struct loader *loader, int64_t epoch, int64_t number, int64_t 
   if (!ahead)
     return false;
   ahead->loader = loader;
-  ahead->epoch = epoch;
-  ahead->number = number;
-  ahead->epochs = epochs;
+  ahead->epoch = -1;
+  ahead->end = epochs * loader_batches(loader);
+  ahead->made = ahead->taken = ahead->released = epoch * loader_batches(loader) + number;
   pthread_mutex_init(&ahead->lock, NULL);
   pthread_cond_init(&ahead->room, NULL);
-  pthread_cond_init(&ahead->ready, NULL);
   if (!make_ahead(ahead, error) || !start_thread(ahead, error)) {
     free_ahead(ahead);
     return false;
@@ -181,21 +179,32 @@ bool loader_start(struct loader *loader, int64_t epoch, int64_t number, int64_t 
   return true;
 }
 
+/* Releases the batch taken before. False where the thread is behind: the next batch is the caller's to make. */
+static bool take(struct loader_ahead *ahead, int64_t *number) {
+  pthread_mutex_lock(&ahead->lock);
+  ahead->released = ahead->taken;
+  *number = ahead->taken;
+  bool ready = ahead->made > ahead->taken;
+  ahead->taken += *number < ahead->end;
+  pthread_cond_signal(&ahead->room);
+  pthread_mutex_unlock(&ahead->lock);
+  return ready;
+}
+
 bool loader_next(struct loader *loader, struct ffb_batch *batch, struct ffb_error *error) {
   struct loader_ahead *ahead = loader->ahead;
+  int64_t number, batches = loader_batches(loader);
   if (!ahead)
     return ffb_fail(error, "batches were asked for before loader_start");
-  pthread_mutex_lock(&ahead->lock);
-  /* The batch of the call before is no longer needed. */
-  ahead->released = ahead->taken;
-  pthread_cond_signal(&ahead->room);
-  while (ahead->made == ahead->taken && !ahead->ended)
-    pthread_cond_wait(&ahead->ready, &ahead->lock);
-  const struct loader_rows *slot = ahead->made > ahead->taken ? &ahead->slots[ahead->taken++ % SLOTS] : NULL;
-  pthread_mutex_unlock(&ahead->lock);
-  if (!slot)
+  bool ready = take(ahead, &number);
+  if (number >= ahead->end)
     return ffb_fail(error, "a batch was asked for after the last one of the last epoch");
-  *batch = as_batch(slot);
+  if (!ready) {
+    if (loader->epoch != number / batches)
+      loader_shuffle(loader, (uint32_t)(number / batches));
+    gather(loader, loader->order, (uint32_t)loader->epoch, number % batches, &ahead->own);
+  }
+  *batch = as_batch(ready ? &ahead->slots[number % SLOTS] : &ahead->own);
   return true;
 }
 
@@ -207,6 +216,7 @@ bool loader_open(struct loader *loader, const struct ffb_dataset_pair *pair, int
   *loader = (struct loader){.pair = pair,
                             .batch = batch,
                             .seed = seed,
+                            .epoch = -1,
                             .image_bytes = (size_t)(train->height * train->width * train->channels)};
   bool ok = ffb_dataset_split(&loader->split, pair, seed, train_limit, eval_limit, error) &&
             (loader->order = make_order(loader, error)) && make_rows(&loader->rows, loader, error);
@@ -237,7 +247,7 @@ void loader_shuffle(struct loader *loader, uint32_t epoch) {
 }
 
 void loader_train(struct loader *loader, int64_t number, struct ffb_batch *batch) {
-  gather(loader, loader->order, loader->epoch, number, &loader->rows);
+  gather(loader, loader->order, (uint32_t)loader->epoch, number, &loader->rows);
   *batch = as_batch(&loader->rows);
 }
 

@@ -1,7 +1,9 @@
 /* Batches out of a dataset: which records belong to which batch, and their bytes side by side.
  *
  * Training batches come in order from a thread that prepares them ahead of the training loop (loader_start,
- * loader_next), or one by one by their number (loader_shuffle, loader_train); both ways give the same bytes. */
+ * loader_next), or one by one by their number (loader_shuffle, loader_train); both ways give the same bytes. The loop
+ * never waits for the thread: where that is behind, because other programs want the processors, the loop makes the
+ * batch itself. */
 #ifndef FFBENCH_HARNESS_LOADER_H
 #define FFBENCH_HARNESS_LOADER_H
 
@@ -24,7 +26,7 @@ struct loader {
   int64_t batch; /* rows of a full batch */
   uint64_t seed; /* of split and shuffling */
   struct augmentation augmentation;
-  uint32_t epoch;  /* that loader_shuffle was called for */
+  int64_t epoch;   /* that `order` is shuffled for; -1: none yet */
   uint32_t *order; /* of the training records in it: indices into split.train */
   size_t image_bytes;
   struct loader_rows rows; /* of loader_train and loader_predict */
@@ -45,7 +47,7 @@ int64_t loader_batches(const struct loader *loader);
  * of `epochs`. The loader stays where it is until loader_close. The thread takes no memory, so that nothing can fail
  * once it runs. */
 bool loader_start(struct loader *loader, int64_t epoch, int64_t number, int64_t epochs, struct ffb_error *error);
-/* The next batch; waits where it is not ready yet. Valid until the next call. */
+/* The next batch. Valid until the next call. */
 bool loader_next(struct loader *loader, struct ffb_batch *batch, struct ffb_error *error);
 
 /* Shuffle for an epoch, counted from 0; a function of seed and epoch alone. */

@@ -51,16 +51,23 @@ static struct peaks measure_peaks(const struct assembly *assembly) {
                         .bytes = ffb_cpu_bandwidth(assembly->threads)};
 }
 
-/* Bytes that a call must read and write: every operand once, scratch excluded. */
-static double operand_bytes(enum ffb_operator operation, const union ffb_arguments *arguments) {
+static const struct ffb_tensor *scratch_of(enum ffb_operator operation, const union ffb_arguments *arguments) {
   union ffb_arguments copy = *arguments;
   struct ffb_tensor **scratch = ffb_operand_workspace(operation, &copy);
+  return scratch ? *scratch : NULL;
+}
+
+/* Bytes that a call must read and write: every operand once, scratch excluded. 0 for those that touch few of them. */
+static double operand_bytes(enum ffb_operator operation, const union ffb_arguments *arguments) {
+  const struct ffb_tensor *scratch = scratch_of(operation, arguments);
   struct ffb_operand operands[FFB_MAX_OPERANDS];
   size_t count = ffb_operands(operation, arguments, operands);
   double bytes = 0;
+  if (operation == FFB_OVERLAY_LABELS || operation == FFB_DRAW_NEGATIVES)
+    return 0;
   for (size_t i = 0; i < count; i++) {
     struct ffb_operand *operand = &operands[i];
-    bool again = scratch && operand->tensor == *scratch;
+    bool again = operand->tensor == scratch;
     for (size_t k = 0; k < i && !again; k++)
       again = operands[k].tensor == operand->tensor && operands[k].read >= operand->read &&
               operands[k].write >= operand->write;
@@ -82,24 +89,31 @@ static double floor_of(enum ffb_operator operation, const union ffb_arguments *a
 
 /* ---- measuring -------------------------------------------------------------------------------------------------- */
 
-/* "gemm_f32 fc1.y 32x1000": with what the call writes first. */
-static void label_call(struct line *line, const union ffb_arguments *arguments) {
+/* The largest tensor that a call writes, scratch excluded; null when it writes none. */
+static const struct ffb_tensor *main_output(enum ffb_operator operation, const union ffb_arguments *arguments) {
   struct ffb_operand operands[FFB_MAX_OPERANDS];
-  size_t count = ffb_operands(line->operation, arguments, operands), out = 0;
-  while (out < count && !operands[out].write)
-    out++;
-  int length = snprintf(line->label, sizeof line->label, "%s", ffb_operator_name(line->operation));
-  if (out == count || length < 0)
+  size_t count = ffb_operands(operation, arguments, operands);
+  const struct ffb_tensor *scratch = scratch_of(operation, arguments), *largest = NULL;
+  for (size_t i = 0; i < count; i++) {
+    const struct ffb_tensor *tensor = operands[i].tensor;
+    if (operands[i].write && tensor != scratch && (!largest || ffb_tensor_bytes(tensor) > ffb_tensor_bytes(largest)))
+      largest = tensor;
+  }
+  return largest;
+}
+
+/* "gemm_f32 fc1.y 32x1000" */
+static void label_call(struct line *line, const union ffb_arguments *arguments) {
+  const struct ffb_tensor *tensor = main_output(line->operation, arguments);
+  size_t size = sizeof line->label;
+  int at = snprintf(line->label, size, "%s", ffb_operator_name(line->operation)), dimensions = FFB_DIMENSIONS;
+  if (!tensor || at < 0)
     return;
-  const struct ffb_tensor *tensor = operands[out].tensor;
-  int dimensions = FFB_DIMENSIONS;
+  at += snprintf(line->label + at, size - (size_t)at, " %.60s ", tensor->name ? tensor->name : "?");
   while (dimensions > 1 && tensor->shape[dimensions - 1] == 1)
     dimensions--;
-  size_t at = (size_t)length;
-  at += (size_t)snprintf(line->label + at, sizeof line->label - at, " %.80s ", tensor->name ? tensor->name : "?");
-  for (int i = 0; i < dimensions && at < sizeof line->label; i++)
-    at += (size_t)snprintf(line->label + at, sizeof line->label - at, "%s%lld", i ? "x" : "",
-                           (long long)tensor->shape[i]);
+  for (int i = 0; i < dimensions && at > 0 && (size_t)at < size; i++)
+    at += snprintf(line->label + at, size - (size_t)at, "%s%lld", i ? "x" : "", (long long)tensor->shape[i]);
 }
 
 static bool make_lines(struct profile *profile, struct ffb_error *error) {

@@ -7,32 +7,28 @@ const char *const ffb_stem_names[] = {"imagenet", "cifar", NULL};
 
 static const float momentum = 0.1f, epsilon = 1e-5f; /* PyTorch's defaults */
 
-enum { LONG_NAME = 2 * FFB_NAME_BYTES };
-
-/* A name that comes out longer than FFB_NAME_BYTES is refused by the network. */
-static void join(char name[LONG_NAME], const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void join(char name[LONG_NAME], const char *format, ...) {
+void ffb_build_name(char name[FFB_BUILD_NAME], const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(name, LONG_NAME, format, arguments);
+  vsnprintf(name, FFB_BUILD_NAME, format, arguments);
   va_end(arguments);
 }
 
 void ffb_build_unit(struct ffb_builder *b, bool head, const char *format, ...) {
-  char name[LONG_NAME];
+  char name[FFB_BUILD_NAME];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(name, LONG_NAME, format, arguments);
+  vsnprintf(name, FFB_BUILD_NAME, format, arguments);
   va_end(arguments);
   if (b->node >= 0 && !ffb_network_unit(b->network, name, head, b->error))
     b->node = -1;
 }
 
 void ffb_build_part(struct ffb_builder *b, const char *format, ...) {
-  char name[LONG_NAME];
+  char name[FFB_BUILD_NAME];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(name, LONG_NAME, format, arguments);
+  vsnprintf(name, FFB_BUILD_NAME, format, arguments);
   va_end(arguments);
   if (b->node >= 0 && !ffb_network_part(b->network, name, b->error))
     b->node = -1;
@@ -47,19 +43,19 @@ void ffb_build_convolution_norm(struct ffb_builder *b, const char *convolution, 
   b->node = ffb_network_batch_norm(b->network, norm, b->node, momentum, epsilon, b->error);
   if (options->activation == FFB_ACTIVATION_NONE)
     return;
-  char name[LONG_NAME];
-  join(name, "%s.activation", norm);
+  char name[FFB_BUILD_NAME];
+  ffb_build_name(name, "%s.activation", norm);
   b->node = ffb_network_activation(b->network, name, b->node, options->activation, b->error);
 }
 
 void ffb_build_sequence(struct ffb_builder *b, const struct ffb_convolution_norm *options, const char *format, ...) {
-  char sequence[LONG_NAME], convolution[LONG_NAME], norm[LONG_NAME];
+  char sequence[FFB_BUILD_NAME], convolution[FFB_BUILD_NAME], norm[FFB_BUILD_NAME];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(sequence, LONG_NAME, format, arguments);
+  vsnprintf(sequence, FFB_BUILD_NAME, format, arguments);
   va_end(arguments);
-  join(convolution, "%s.0", sequence);
-  join(norm, "%s.1", sequence);
+  ffb_build_name(convolution, "%s.0", sequence);
+  ffb_build_name(norm, "%s.1", sequence);
   ffb_build_convolution_norm(b, convolution, norm, options);
 }
 

@@ -15,6 +15,10 @@ struct ffb_builder {
   int node; /* what the next layer reads */
 };
 
+/* One that comes out longer than FFB_NAME_BYTES is refused by the network. */
+enum { FFB_BUILD_NAME = 2 * FFB_NAME_BYTES };
+void ffb_build_name(char name[FFB_BUILD_NAME], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 void ffb_build_unit(struct ffb_builder *builder, bool head, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void ffb_build_part(struct ffb_builder *builder, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,7 +5,6 @@
 #include "models/blocks.h"
 
 #include <math.h>
-#include <stdio.h>
 
 struct efficientnet_options {
   int stem;
@@ -43,10 +42,10 @@ struct block {
 
 /* Squeeze-and-excitation (Hu et al., CVPR 2018): one factor for each channel, from the means of all channels. */
 static void build_squeeze(struct ffb_builder *b, const char *name, int64_t squeezed) {
-  char names[6][48];
+  char names[6][FFB_BUILD_NAME];
   static const char *const endings[] = {"avgpool", "fc1", "activation", "fc2", "scale_activation", "scale"};
   for (int i = 0; i < 6; i++)
-    snprintf(names[i], sizeof names[i], "%s.%s", name, endings[i]);
+    ffb_build_name(names[i], "%s.%s", name, endings[i]);
   if (b->node < 0)
     return;
   int input = b->node;
@@ -64,7 +63,7 @@ static void build_squeeze(struct ffb_builder *b, const char *name, int64_t squee
 }
 
 static void build_block(struct ffb_builder *b, const struct block *block) {
-  char name[24], squeeze[32], drop[48], add[32];
+  char name[FFB_BUILD_NAME], squeeze[FFB_BUILD_NAME], drop[FFB_BUILD_NAME], add[FFB_BUILD_NAME];
   int input = b->node, at = 0;
   struct ffb_convolution_norm options = {.channels =
                                              ffb_divisible_channels((double)(block->in_channels * block->expansion)),
@@ -72,9 +71,9 @@ static void build_block(struct ffb_builder *b, const struct block *block) {
                                          .stride = 1,
                                          .groups = 1,
                                          .activation = FFB_ACTIVATION_SILU};
-  snprintf(name, sizeof name, "features.%d.%d", block->stage, block->number);
-  snprintf(drop, sizeof drop, "%s.stochastic_depth", name);
-  snprintf(add, sizeof add, "%s.add", name);
+  ffb_build_name(name, "features.%d.%d", block->stage, block->number);
+  ffb_build_name(drop, "%s.stochastic_depth", name);
+  ffb_build_name(add, "%s.add", name);
   ffb_build_unit(b, false, "%s", name);
   if (options.channels != block->in_channels) {
     ffb_build_part(b, "%s.block.%d", name, at);
@@ -85,7 +84,7 @@ static void build_block(struct ffb_builder *b, const struct block *block) {
   options.groups = (int)options.channels;
   ffb_build_part(b, "%s.block.%d", name, at);
   ffb_build_sequence(b, &options, "%s.block.%d", name, at++);
-  snprintf(squeeze, sizeof squeeze, "%s.block.%d", name, at++);
+  ffb_build_name(squeeze, "%s.block.%d", name, at++);
   if (block->squeeze_excitation)
     build_squeeze(b, squeeze, block->in_channels < SQUEEZE ? 1 : block->in_channels / SQUEEZE);
   ffb_build_part(b, "%s.block.%d", name, at);

@@ -3,8 +3,6 @@
 
 #include "models/blocks.h"
 
-#include <stdio.h>
-
 struct mobilenet_options {
   int stem;
   double width, dropout;
@@ -39,7 +37,7 @@ static void build_block(struct ffb_builder *b, const struct block *block) {
                                          .stride = 1,
                                          .groups = 1,
                                          .activation = FFB_ACTIVATION_RELU6};
-  char convolution[32], norm[32], add[32];
+  char convolution[FFB_BUILD_NAME], norm[FFB_BUILD_NAME], add[FFB_BUILD_NAME];
   ffb_build_unit(b, false, "features.%d", number);
   if (block->expansion != 1) {
     ffb_build_part(b, "features.%d.conv.%d", number, at);
@@ -50,9 +48,9 @@ static void build_block(struct ffb_builder *b, const struct block *block) {
   options.groups = (int)options.channels;
   ffb_build_part(b, "features.%d.conv.%d", number, at);
   ffb_build_sequence(b, &options, "features.%d.conv.%d", number, at++);
-  snprintf(convolution, sizeof convolution, "features.%d.conv.%d", number, at);
-  snprintf(norm, sizeof norm, "features.%d.conv.%d", number, at + 1);
-  snprintf(add, sizeof add, "features.%d.add", number);
+  ffb_build_name(convolution, "features.%d.conv.%d", number, at);
+  ffb_build_name(norm, "features.%d.conv.%d", number, at + 1);
+  ffb_build_name(add, "features.%d.add", number);
   ffb_build_part(b, "%s", convolution);
   ffb_build_convolution_norm(
       b, convolution, norm,

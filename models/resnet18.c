@@ -4,8 +4,6 @@
 
 #include "models/blocks.h"
 
-#include <stdio.h>
-
 struct resnet_options {
   int stem;
   double width;
@@ -41,9 +39,9 @@ static const char *const endings[NAMES] = {"conv1",        "bn1",          "conv
 
 /* The second convolution's part ends the block: with the shortcut, the addition and the ReLU. */
 static void build_block(struct ffb_builder *b, const char *name, int64_t channels, int stride, bool downsample) {
-  char names[NAMES][FFB_NAME_BYTES];
+  char names[NAMES][FFB_BUILD_NAME];
   for (int i = 0; i < NAMES; i++)
-    snprintf(names[i], sizeof names[i], "%s.%s", name, endings[i]);
+    ffb_build_name(names[i], "%s.%s", name, endings[i]);
   struct ffb_convolution_norm options = {
       .channels = channels, .kernel = 3, .stride = stride, .groups = 1, .activation = FFB_ACTIVATION_RELU};
   int input = b->node;
@@ -76,9 +74,9 @@ static bool build(struct ffb_network *network, const struct ffb_model_input *inp
   build_stem(&b, (enum ffb_stem)chosen->stem, base);
   for (int stage = 0; stage < STAGES; stage++) {
     for (int block = 0; block < BLOCKS; block++) {
-      char name[24];
+      char name[FFB_BUILD_NAME];
       bool first = stage > 0 && block == 0;
-      snprintf(name, sizeof name, "layer%d.%d", stage + 1, block);
+      ffb_build_name(name, "layer%d.%d", stage + 1, block);
       build_block(&b, name, base << stage, first ? 2 : 1, first);
     }
   }

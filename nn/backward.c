@@ -206,7 +206,7 @@ static enum ffb_activation joined_activation(const struct ffb_pass *pass, int nu
 static int quantising_layer(const struct ffb_pass *pass, int number) {
   const struct ffb_precision *precision = &pass->parameters->precision;
   int node = ffb_pass_layer(pass, number)->inputs[0];
-  if (!precision->int8 || precision->segments || ffb_pass_searches(pass) || pass->consumers[node] != 1 ||
+  if (!precision->int8 || precision->segments || pass->lean || ffb_pass_searches(pass) || pass->consumers[node] != 1 ||
       !ffb_pass_has(pass, FFB_BATCH_NORMALISE_GRADIENT_S8))
     return -1;
   for (int i = number - 1; i >= 0; i--) {
@@ -264,7 +264,7 @@ static bool left_to_norm(const struct ffb_pass *pass, int number) {
 
 static void backward_activation(struct ffb_pass *pass, int number, const struct range *range) {
   const struct ffb_layer *layer = ffb_pass_layer(pass, number);
-  bool owned, masked = relu_made(pass, layer->output, range);
+  bool owned, masked = number + 1 < range->end && relu_made(pass, layer->output, range);
   struct ffb_tensor *gy = take_gradient(pass, number, &owned), *gx = gy;
   if (!masked && !left_to_norm(pass, number)) {
     gx = owned ? gy : ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0]);
@@ -336,8 +336,7 @@ static void backward_dropout(struct ffb_pass *pass, int number, const struct ran
   if (pass->training && layer->rate > 0) {
     gx = owned ? gy : ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0]);
     FFB_EMIT(pass, DROPOUT, dropout, .y = gx, .x = gy, .step = pass->parameters->step.step, .rate = layer->rate,
-             .by_row = layer->by_row, .purpose = ffb_pass_purpose(pass, FFB_STREAM_DROPOUT, number),
-             .seed = pass->parameters->seed);
+             .by_row = layer->by_row, .purpose = pass->traces[number].purpose, .seed = pass->parameters->seed);
   }
   give_gradient(pass, layer->inputs[0], gx);
 }

@@ -87,7 +87,7 @@ static void forward_convolution(struct ffb_pass *pass, int number) {
     FFB_EMIT(pass, CONVOLVE_S8, convolve_s8, .y = y, .x = x.q, .w = w.q, .x_scale = x.scale, .w_scale = w.scale,
              .window = layer->window, .groups = layer->groups);
     /* Rounding the weights once more is cheaper than keeping them until the backward pass. */
-    if (!own->weight_q)
+    if (pass->training && !own->weight_q)
       pass->traces[number].weight = (struct ffb_quantised){0};
   } else {
     struct ffb_tensor *x = ffb_pass_values(pass, layer->inputs[0]);
@@ -185,9 +185,9 @@ static void forward_dropout(struct ffb_pass *pass, int number) {
   if (!pass->training || layer->rate <= 0)
     return;
   struct ffb_tensor *y = ffb_emit_node(pass, FFB_TAG_ACTIVATIONS, layer->output);
+  pass->traces[number].purpose = ffb_pass_purpose(pass, FFB_STREAM_DROPOUT, number);
   FFB_EMIT(pass, DROPOUT, dropout, .y = y, .x = x, .step = pass->parameters->step.step, .rate = layer->rate,
-           .by_row = layer->by_row, .purpose = ffb_pass_purpose(pass, FFB_STREAM_DROPOUT, number),
-           .seed = pass->parameters->seed);
+           .by_row = layer->by_row, .purpose = pass->traces[number].purpose, .seed = pass->parameters->seed);
   pass->nodes[layer->output] = y;
 }
 

@@ -349,7 +349,8 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
   case FFB_LINEAR_UPDATE_F32:
     return update_fits(&a->linear_update_f32.rule, a->linear_update_f32.gy, a->linear_update_f32.x);
   case FFB_LINEAR_UPDATE_S8:
-    return update_fits(&a->linear_update_s8.rule, a->linear_update_s8.gy, a->linear_update_s8.x);
+    return (a->linear_update_s8.rounding == FFB_ROUND_NEAREST || a->linear_update_s8.step) &&
+           update_fits(&a->linear_update_s8.rule, a->linear_update_s8.gy, a->linear_update_s8.x);
   case FFB_SUQ_SCALE:
     return a->suq_scale.range != FFB_RANGE_ABSMAX || a->suq_scale.x;
   case FFB_SUQ_QUANTISE:
@@ -399,7 +400,8 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
                             weights_of(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
                             a->convolve_update_f32.groups);
   case FFB_CONVOLVE_UPDATE_S8:
-    return convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x, weights_of(&a->convolve_update_s8.rule),
+    return (a->convolve_update_s8.rounding == FFB_ROUND_NEAREST || a->convolve_update_s8.step) &&
+           convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x, weights_of(&a->convolve_update_s8.rule),
                             &a->convolve_update_s8.window, a->convolve_update_s8.groups);
   case FFB_BATCH_STATISTICS:
     return (a->batch_statistics.x || (a->batch_statistics.running_mean && a->batch_statistics.running_variance)) &&

@@ -35,6 +35,7 @@ struct ffb_layer_trace {
   struct ffb_quantised_gradient gradient_q; /* made by the normalisation behind the layer */
   struct ffb_tensor *mean, *inverse;        /* batch norm */
   struct ffb_tensor *argmax;                /* max pool */
+  uint32_t purpose;                         /* dropout: of its random numbers */
   bool fused;                               /* part of the call of the normalisation before it */
 };
 
@@ -50,6 +51,7 @@ struct ffb_pass {
   bool training;  /* ranges from the batch, stochastic rounding as the precision says, running maxima move */
   bool search;    /* this program searches gradient ranges */
   bool recompute; /* layers went forward before in this step: running values do not move again */
+  bool lean;      /* fewer bytes alive at once, where that costs a pass over them */
   bool preserve;  /* a later backward pass goes through the same layers: do not overwrite what it needs */
   int stream;     /* keeps the random numbers of several passes of one step apart */
   struct ffb_tensor **nodes, **gradients; /* F32, by node; null where not made, or not needed any more */

@@ -319,7 +319,7 @@ static bool find_entry(const struct reader *reader, const struct ffb_tensor *ten
 
 static bool load_tensor(const struct reader *reader, struct ffb_plan *plan, struct ffb_tensor *tensor,
                         struct ffb_error *error) {
-  struct entry entry;
+  struct entry entry = {0};
   size_t bytes = ffb_tensor_bytes(tensor);
   if (!find_entry(reader, tensor, &entry, error))
     return false;
@@ -341,7 +341,7 @@ static bool load_tensor(const struct reader *reader, struct ffb_plan *plan, stru
 }
 
 static bool load_tensors(const struct reader *reader, struct ffb_plan *plan, struct ffb_error *error) {
-  struct entry entry;
+  struct entry entry = {0};
   bool good = true;
   for (int pass = 0; good && pass < 2; pass++) {
     for (size_t i = 0; good && i < ffb_plan_persistent_count(plan); i++) {

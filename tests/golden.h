@@ -37,6 +37,7 @@ struct golden_record {
 struct golden {
   int64_t side;
   uint32_t seed;
+  double spread[4]; /* of a batch normalisation: centre and scale of its factors, then of its shifts */
   double loss, logits[GOLDEN_ROWS][GOLDEN_CLASSES], evaluation[GOLDEN_ROWS][GOLDEN_CLASSES];
   struct golden_record records[GOLDEN_RECORDS];
   int record_count;
@@ -44,9 +45,9 @@ struct golden {
 
 /* ---- the files ------------------------------------------------------------------------------------------------- */
 
-static inline void golden_row(double row[GOLDEN_CLASSES], char *rest) {
-  for (int i = 0; i < GOLDEN_CLASSES; i++)
-    row[i] = strtod(rest, &rest);
+static inline void golden_numbers(double *numbers, int count, char *rest) {
+  for (int i = 0; i < count; i++)
+    numbers[i] = strtod(rest, &rest);
 }
 
 static inline void golden_record(struct golden_record *record, char *rest) {
@@ -79,12 +80,14 @@ static inline void golden_read(struct golden *golden, const char *name) {
       golden->side = strtoll(rest, NULL, 10);
     else if (strcmp(what, "seed") == 0)
       golden->seed = (uint32_t)strtoul(rest, NULL, 10);
+    else if (strcmp(what, "spread") == 0)
+      golden_numbers(golden->spread, 4, rest);
     else if (strcmp(what, "loss") == 0)
       golden->loss = strtod(rest, NULL);
     else if (strcmp(what, "logits") == 0 && logits < GOLDEN_ROWS)
-      golden_row(golden->logits[logits++], rest);
+      golden_numbers(golden->logits[logits++], GOLDEN_CLASSES, rest);
     else if (strcmp(what, "evaluation") == 0 && evaluations < GOLDEN_ROWS)
-      golden_row(golden->evaluation[evaluations++], rest);
+      golden_numbers(golden->evaluation[evaluations++], GOLDEN_CLASSES, rest);
     else {
       assert_in_range(golden->record_count, 0, GOLDEN_RECORDS - 1);
       struct golden_record *record = &golden->records[golden->record_count++];

@@ -75,6 +75,13 @@ static const struct shape shapes[] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
+/* A few of them, for cases that have many forms. */
+static const struct shape update_shapes[] = {
+    {3, 8, 8, 16, 24, {3, 1, 1}, 1},  {3, 9, 9, 3, 16, {7, 2, 3}, 1},   {5, 4, 4, 33, 10, {3, 2, 1}, 1},
+    {3, 6, 5, 24, 40, {1, 1, 0}, 1},  {5, 1, 1, 40, 33, {1, 2, 0}, 1},  {3, 8, 8, 24, 24, {5, 1, 2}, 24},
+    {3, 7, 9, 40, 40, {3, 2, 1}, 40}, {1, 1, 1, 33, 33, {3, 1, 1}, 33}, {3, 6, 5, 16, 24, {3, 1, 1}, 2}};
+enum { UPDATE_SHAPES = sizeof update_shapes / sizeof *update_shapes };
+
 /* A convolution with all its gradients. */
 struct convolution {
   struct shape shape;
@@ -410,6 +417,31 @@ static void convolutions_match_pytorch(void **state) {
   }
 }
 
+/* With accumulate a gradient is added to what is there. */
+static void gradients_grow_by_themselves(void **state) {
+  struct scene *scene = *state;
+  for (int s = 0; s < UPDATE_SHAPES; s++) {
+    for (int product = INPUT; product < PRODUCTS; product++) {
+      for (int bytes = 0; bytes < 2; bytes++) {
+        struct convolution c = make_convolution(scene, &update_shapes[s], bytes ? FFB_S8 : FFB_F32, true);
+        struct ffb_tensor *out = result(&c, (enum product)product);
+        run_subject(scene, &c, (enum product)product, false);
+        float *alone = malloc(operand_of(out)->bytes);
+        assert_non_null(alone);
+        memcpy(alone, f32_after(out), operand_of(out)->bytes);
+        run_subject(scene, &c, (enum product)product, true);
+        for (int64_t i = 0; i < ffb_elements(out); i++) {
+          float sum = f32(out)[i] + alone[i];
+          assert_near((double)f32_after(out)[i], (double)sum, bytes ? 0 : 1e-5 * (1 + fabs((double)sum)),
+                      "an accumulated gradient", i);
+        }
+        free(alone);
+        scene_clear(scene);
+      }
+    }
+  }
+}
+
 static double element(const struct ffb_tensor *tensor, const void *data, int64_t i) {
   return tensor->type == FFB_S8 ? (double)((const int8_t *)data)[i] : (double)((const float *)data)[i];
 }
@@ -479,12 +511,6 @@ static void gradients_match_differences(void **state) {
 }
 
 /* ---- updates in one call -------------------------------------------------------------------------------------- */
-
-static const struct shape update_shapes[] = {
-    {3, 8, 8, 16, 24, {3, 1, 1}, 1},  {3, 9, 9, 3, 16, {7, 2, 3}, 1},   {5, 4, 4, 33, 10, {3, 2, 1}, 1},
-    {3, 6, 5, 24, 40, {1, 1, 0}, 1},  {5, 1, 1, 40, 33, {1, 2, 0}, 1},  {3, 8, 8, 24, 24, {5, 1, 2}, 24},
-    {3, 7, 9, 40, 40, {3, 2, 1}, 40}, {1, 1, 1, 33, 33, {3, 1, 1}, 33}, {3, 6, 5, 16, 24, {3, 1, 1}, 2}};
-enum { UPDATE_SHAPES = sizeof update_shapes / sizeof *update_shapes };
 
 static void convolve_update_f32_is_its_composition(void **state) {
   struct scene *scene = *state;
@@ -852,6 +878,7 @@ static int run_cases(const char *title) {
       CASE(convolutions_pass_bad_scales_on),
       CASE(f32_convolutions_repeat_bit_for_bit),
       CASE(convolutions_match_pytorch),
+      CASE(gradients_grow_by_themselves),
       CASE(gradients_are_adjoint),
       CASE(gradients_match_differences),
       CASE(convolve_update_f32_is_its_composition),

@@ -301,7 +301,7 @@ static struct chain make_chain(const struct ffb_backend *backend, bool poison, i
   ffb_program_input(chain.program, chain.x);
   GOOD(ADD(chain.program, ADD_SCALED, add_scaled, .out = chain.a, .a = chain.x, .b = chain.x), &error);
   GOOD(ADD(chain.program, ADD_SCALED, add_scaled, .out = chain.b, .a = chain.a, .b = chain.a), &error);
-  GOOD(ADD(chain.program, RELU, relu, .y = chain.c, .x = chain.b), &error);
+  GOOD(ADD(chain.program, ACTIVATE, activate, .y = chain.c, .x = chain.b, .kind = FFB_ACTIVATION_RELU), &error);
   GOOD(ADD(chain.program, ADD_SCALED, add_scaled, .out = chain.y, .a = chain.c, .b = chain.c), &error);
   ffb_program_output(chain.program, chain.y);
   return chain;
@@ -349,9 +349,9 @@ static void peak_names_tags_program_and_call(void **state) {
   struct ffb_tensor *z = transient(large, FFB_TAG_QUANTISED, "z", 2),
                     *unused = transient(large, FFB_TAG_DATASET, "-", 99);
   GOOD(ADD(large, FILL, fill, .out = x), &error);
-  GOOD(ADD(large, RELU, relu, .y = y, .x = x), &error);
+  GOOD(ADD(large, ACTIVATE, activate, .y = y, .x = x, .kind = FFB_ACTIVATION_RELU), &error);
   GOOD(ADD(large, ADD_SCALED, add_scaled, .out = z, .a = x, .b = y), &error);
-  GOOD(ADD(large, RELU, relu, .y = z, .x = z), &error);
+  GOOD(ADD(large, ACTIVATE, activate, .y = z, .x = z, .kind = FFB_ACTIVATION_RELU), &error);
   GOOD(ffb_plan_finish(plan, &error), &error);
   struct ffb_memory_peak peak;
   ffb_plan_peak(plan, &peak);
@@ -385,8 +385,8 @@ static void inputs_and_outputs_outlive_their_calls(void **state) {
   struct ffb_tensor *out = transient(program, 0, "out", 1), *late = transient(program, 0, "late", 1);
   ffb_program_input(program, in);
   GOOD(ADD(program, FILL, fill, .out = early, .value = 1), &error);
-  GOOD(ADD(program, RELU, relu, .y = out, .x = early), &error);
-  GOOD(ADD(program, RELU, relu, .y = late, .x = in), &error);
+  GOOD(ADD(program, ACTIVATE, activate, .y = out, .x = early, .kind = FFB_ACTIVATION_RELU), &error);
+  GOOD(ADD(program, ACTIVATE, activate, .y = late, .x = in, .kind = FFB_ACTIVATION_RELU), &error);
   ffb_program_output(program, out);
   GOOD(ffb_plan_finish(plan, &error), &error);
   assert_false(overlap(in, early) || overlap(in, out) || overlap(out, late));
@@ -430,7 +430,7 @@ static void views_look_into_the_same_memory(void **state) {
   GOOD(ADD(program, FILL, fill, .out = whole, .value = 1), &error);
   GOOD(ADD(program, FILL, fill, .out = half, .value = 2), &error);
   GOOD(ADD(program, FILL, fill, .out = between, .value = 9), &error); /* the view keeps the whole alive across this */
-  GOOD(ADD(program, RELU, relu, .y = out, .x = row), &error);
+  GOOD(ADD(program, ACTIVATE, activate, .y = out, .x = row, .kind = FFB_ACTIVATION_RELU), &error);
   ffb_program_output(program, out);
   GOOD(ffb_plan_finish(plan, &error), &error);
   assert_ptr_equal(half->data, (float *)whole->data + 32);
@@ -461,11 +461,12 @@ static void reading_before_writing_is_an_error(void **state) {
   struct ffb_plan *plan = make_plan(&ffb_backend_reference);
   struct ffb_program *program = make_program(plan, "forward");
   struct ffb_tensor *stale = transient(program, 0, "stale", 1), *y = transient(program, 0, "y", 1);
-  assert_false(ADD(program, RELU, relu, .y = y, .x = stale));
+  assert_false(ADD(program, ACTIVATE, activate, .y = y, .x = stale, .kind = FFB_ACTIVATION_RELU));
   assert_mentions(&error, "stale");
   assert_mentions(&error, "forward");
-  assert_mentions(&error, "relu");
-  assert_false(ADD(program, RELU, relu, .y = stale, .x = stale)); /* in place is a read too */
+  assert_mentions(&error, "activate");
+  assert_false(ADD(program, ACTIVATE, activate, .y = stale, .x = stale,
+                   .kind = FFB_ACTIVATION_RELU)); /* in place is a read too */
   struct ffb_tensor *bias = persistent(plan, FFB_TAG_WEIGHTS, FFB_F32, "bias", 16, 1);
   assert_false(ADD(program, ADD_BIAS, add_bias, .y = stale, .bias = bias));
   GOOD(ADD(program, FILL, fill, .out = stale), &error);
@@ -516,7 +517,7 @@ static void transient_of_another_program_is_refused(void **state) {
   struct ffb_tensor *x = transient(train, 0, "hidden", 2), *y = transient(test, 0, "y", 1);
   GOOD(ADD(train, FILL, fill, .out = x), &error);
   struct ffb_tensor *view = ffb_plan_view(plan, x, 0, SHAPE(1, 16), &error);
-  assert_false(ADD(test, RELU, relu, .y = y, .x = view));
+  assert_false(ADD(test, ACTIVATE, activate, .y = y, .x = view, .kind = FFB_ACTIVATION_RELU));
   assert_mentions(&error, "hidden");
   assert_mentions(&error, "train");
   assert_mentions(&error, "predict");
@@ -534,11 +535,11 @@ static void wrong_operands_are_errors(void **state) {
   struct ffb_tensor *step = persistent(plan, 0, FFB_U32, "step", 1, 1),
                     *labels = persistent(plan, 0, FFB_S32, "l", 3, 1);
   struct ffb_tensor *statistics = persistent(plan, 0, FFB_F64, "statistics", FFB_STATISTIC_COUNT, 1);
-  assert_false(ADD(program, RELU, relu, .y = f, .x = s8));
-  assert_mentions(&error, "relu");
+  assert_false(ADD(program, ACTIVATE, activate, .y = f, .x = s8, .kind = FFB_ACTIVATION_RELU));
+  assert_mentions(&error, "activate");
   assert_mentions(&error, "s8");
-  assert_false(ADD(program, RELU, relu, .y = f));
-  assert_false(ADD(program, RELU, relu, .y = f, .x = one));
+  assert_false(ADD(program, ACTIVATE, activate, .y = f, .kind = FFB_ACTIVATION_RELU));
+  assert_false(ADD(program, ACTIVATE, activate, .y = f, .x = one, .kind = FFB_ACTIVATION_RELU));
   assert_mentions(&error, "shapes");
   assert_false(ADD(program, GEMM_S8, gemm_s8, .c = square, .a = s8, .b = w8)); /* neither transposed */
   assert_false(ADD(program, GEMM_S8, gemm_s8, .c = s32, .a = s8, .b = w8, .transpose_b = true));
@@ -647,7 +648,7 @@ static void poison_leaves_inputs(void **state) {
   struct ffb_tensor *x = transient(program, 0, "x", 1), *bias = persistent(plan, 0, FFB_F32, "bias", 16, 1);
   ffb_program_input(program, x);
   GOOD(ADD(program, ADD_BIAS, add_bias, .y = x, .bias = bias), &error);
-  GOOD(ADD(program, RELU, relu, .y = x, .x = x), &error);
+  GOOD(ADD(program, ACTIVATE, activate, .y = x, .x = x, .kind = FFB_ACTIVATION_RELU), &error);
   ffb_program_output(program, x);
   GOOD(ffb_plan_finish(plan, &error), &error);
   float in[16], out[16];
@@ -773,13 +774,17 @@ static void assert_peaks(struct subject *s, const struct recipe *recipe, const s
     trace_end();
   }
   ffb_plan_peak_of(s->plan, "train", &peak);
-  assert_peak(recipe, &peak, 0);
+  /* What the units said in the previous epoch, and say now, is planned as a whole, and comes and goes unit by unit. */
+  bool by_unit = recipe->options && strstr(recipe->options, "previous_epoch");
+  size_t numbers = (size_t)(s->network.unit_count * 2 * s->setup.batch) * sizeof(float),
+         slack = by_unit ? 2 * numbers : 0;
+  assert_peak(recipe, &peak, slack);
   trace_begin(s);
   predict(s, records, 0, s->setup.batch, scores);
   trace_end();
   ffb_plan_peak(s->plan, &peak);
   /* Scores of a label-by-label prediction are written part by part, and planned as a whole. */
-  assert_peak(recipe, &peak, strcmp(peak.program, "predict") == 0 ? sizeof scores : 0);
+  assert_peak(recipe, &peak, strcmp(peak.program, "predict") == 0 ? sizeof scores : slack);
 }
 
 static void assert_planned_is_observed(const struct recipe *recipe, const struct records *records) {
@@ -827,7 +832,8 @@ static bool build_chain(struct ffb_plan **plan) {
     struct ffb_tensor *kept = ffb_plan_persistent(*plan, 0, FFB_F32, name, SHAPE(1, 16), &error);
     struct ffb_tensor *next = kept ? ffb_plan_transient(program, 0, FFB_F32, name, SHAPE(1, 16), &error) : NULL;
     struct ffb_tensor *view = next ? ffb_plan_view(*plan, next, 0, SHAPE(16, 1), &error) : NULL;
-    if (!view || !(last ? ADD(program, RELU, relu, .y = next, .x = last) : ADD(program, FILL, fill, .out = view)))
+    if (!view || !(last ? ADD(program, ACTIVATE, activate, .y = next, .x = last, .kind = FFB_ACTIVATION_RELU)
+                        : ADD(program, FILL, fill, .out = view)))
       return false;
     last = next;
   }
@@ -989,7 +995,7 @@ static void failed_operator_is_named(void **state) {
   GOOD(ffb_plan_finish(chain.plan, &error), &error);
   watch.fail_in = 3;
   assert_false(ffb_program_run(chain.program, &error));
-  assert_mentions(&error, "relu in program chain: told to fail");
+  assert_mentions(&error, "activate in program chain: told to fail");
   ffb_plan_destroy(chain.plan);
 }
 

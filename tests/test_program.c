@@ -26,8 +26,9 @@
 
 enum { ARGUMENTS = 48, NAMES = 32, OUTPUT_BYTES = 32768 };
 
-#define PROGRAM  FFB_BUILD_DIRECTORY "/ffbench"
-#define COUNTING (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
+#define PROGRAM   FFB_BUILD_DIRECTORY "/ffbench"
+#define COUNTING  (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
+#define NO_RELOAD (FFB_BUILD_DIRECTORY "/tests/plugins/no_reload.so")
 /* Two epochs of ten steps, the last one with fewer rows: 310 records less the validation tenth, batch 30. */
 #define SMALL   "--dataset", "synthetic_digits", "--synthetic-train", "310", "--synthetic-test", "40", "--batch", "30"
 #define EPOCHS  "--epochs", "2"
@@ -182,7 +183,7 @@ static void wrong_usage_ends_with_2(void **state) {
     const char *arguments[8], *says;
   } cases[] = {{{"trian"}, "did you mean train?"},
                {{"train", "--epoch", "3"}, "did you mean --epochs?"},
-               {{"train", "--epochs", "0"}, "epochs"},
+               {{"train", "--epochs", "-1"}, "epochs"},
                {{"train", "--epochs", "many"}, "epochs"},
                {{"train", "--epochs"}, "needs a value"},
                {{"train", "mlp"}, "does not take"},
@@ -253,6 +254,7 @@ static void record_holds_what_it_must(void **state) {
                                         "accuracy.validation",
                                         "time.train_seconds",
                                         "time.step_median_seconds",
+                                        "time.data_wait_seconds",
                                         "memory.peak_bytes",
                                         "memory.peak_bytes_by_tag.weights",
                                         "memory.resident_peak_bytes",
@@ -283,6 +285,13 @@ static void record_holds_what_it_must(void **state) {
   assert_int_equal(json_array_size(field(record, "epochs")), 2);
   const json_t *last = json_array_get(field(record, "epochs"), 1);
   assert_true(json_is_number(json_object_get(last, "validation_accuracy")));
+  double waited = json_number_value(field(record, "time.data_wait_seconds"));
+  assert_true(waited > 0 && waited < json_number_value(field(record, "time.train_seconds")));
+  /* What became of the bytes, for each channel. */
+  assert_int_equal(json_array_size(field(record, "dataset.mean")), 1);
+  assert_float_equal(json_number_value(json_array_get(field(record, "dataset.mean"), 0)), 0, 0);
+  assert_float_equal(json_number_value(json_array_get(field(record, "dataset.deviation"), 0)), 1, 0);
+  assert_true(json_is_null(field(record, "loaded_weights")));
   /* Energy is a number with its source, or null with a reason. */
   bool measured = json_is_number(field(record, "energy.joules"));
   assert_true(json_is_string(field(record, measured ? "energy.source" : "energy.reason")));
@@ -381,9 +390,11 @@ static void one_record_is_made_by_one_process(void **state) {
   (void)state;
   pid_t slow =
       START("train", "--plugin", COUNTING, SMALL, EPOCHS, "--set", "microseconds=40000", "--record", in("r.json"));
-  while (!exists(in("r.json.lock")))
-    pause_milliseconds(5);
   int status;
+  while (!exists(in("r.json.lock"))) {
+    assert_int_equal(waitpid(slow, &status, WNOHANG), 0);
+    pause_milliseconds(5);
+  }
   pid_t second = START("train", "--plugin", COUNTING, SMALL, EPOCHS, "--record", in("r.json"));
   assert_fails(wait_for(second), 1, "another process");
   assert_int_equal(waitpid(slow, &status, 0), slow);
@@ -405,6 +416,60 @@ static void diverged_run_says_so(void **state) {
   assert_int_equal(json_integer_value(field(record, "diverged.step")), 20);
   assert_string_equal(json_string_value(field(record, "diverged.where")), "digest");
   json_decref(record);
+}
+
+/* The trainer is asked every 200 steps; the loss of the epoch is finite. */
+static void divergence_ends_an_epoch(void **state) {
+  (void)state;
+  struct result result = RUN("train", "--plugin", COUNTING, SMALL, "--batch", "1", "--epochs", "4", "--set",
+                             "diverge_step=300", "--record", in("r.json"));
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "diverged: the output of digest was not finite at step 300 (epoch 2)"));
+  assert_non_null(strstr(result.errors, "diverged: the output of digest was not finite at step 300 (epoch 2)"));
+  json_t *record = load(in("r.json"));
+  assert_string_equal(json_string_value(field(record, "status")), "diverged");
+  assert_int_equal(json_array_size(field(record, "epochs")), 2);
+  /* 279 steps of the first epoch and 200 of the second. */
+  assert_int_equal(json_integer_value(field(record, "time.steps")), 479);
+  assert_int_equal(json_integer_value(field(record, "diverged.step")), 300);
+  assert_true(json_is_number(field(record, "accuracy.test")));
+  json_decref(record);
+}
+
+/* A learning rate that no network survives, then a sensible one. */
+static void experiment_goes_on_after_a_diverged_run(void **state) {
+  (void)state;
+  FILE *file = fopen(in("two.lua"), "w");
+  assert_non_null(file);
+  fputs("return experiment {\n"
+        "  name = 'two', title = 'Two',\n"
+        "  models = { mlp = { dataset = 'synthetic_digits', options = { hidden = '24' } } },\n"
+        "  algorithms = { { 'bp_fp32', name = 'wild', learning_rate = 1000, weight_decay = 10 },\n"
+        "    { 'bp_fp32', name = 'tame' } },\n"
+        "  profiles = { smoke = { epochs = 2, train_limit = 300, eval_limit = 50 } },\n"
+        "}\n",
+        file);
+  fclose(file);
+  struct result result = RUN("run", in("two.lua"), "--profile", "smoke", "--results", in("results"));
+  assert_non_null(strstr(result.errors, "was not finite"));
+  int diverged = 0, done = 0;
+  DIR *records = opendir(in("results/records"));
+  assert_non_null(records);
+  for (struct dirent *entry; (entry = readdir(records));) {
+    char path[PATH_MAX];
+    size_t length = strlen(entry->d_name);
+    if (length < 6 || strcmp(entry->d_name + length - 5, ".json") != 0)
+      continue;
+    snprintf(path, sizeof path, "%s/%s", in("results/records"), entry->d_name);
+    json_t *record = load(path);
+    const char *status = json_string_value(field(record, "status"));
+    diverged += strcmp(status, "diverged") == 0;
+    done += strcmp(status, "done") == 0;
+    json_decref(record);
+  }
+  closedir(records);
+  assert_int_equal(diverged, 1);
+  assert_int_equal(done, 1);
 }
 
 static void failing_step_leaves_no_record(void **state) {
@@ -492,6 +557,19 @@ static void killed_run_ends_with_the_same_weights(void **state) {
   (void)state;
   compare_killed(WHOLE("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000"),
                  KILLED("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000"), 1);
+}
+
+/* The weights are a digest of every byte of every batch. */
+static void killed_augmented_run_saw_the_same_batches(void **state) {
+  (void)state;
+  char plain[FFB_SHA256_TEXT], augmented[FFB_SHA256_TEXT];
+  compare_killed(
+      WHOLE("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000", "--crop-padding", "4", "--flip"),
+      KILLED("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000", "--crop-padding", "4", "--flip"), 4);
+  weights_of(in("whole.json"), augmented);
+  assert_succeeds(wait_for(start(PROGRAM, WHOLE("--plugin", COUNTING, "--epochs", "3"))));
+  weights_of(in("whole.json"), plain);
+  assert_string_not_equal(plain, augmented);
 }
 
 static void killed_bp_ui8_ends_with_the_same_weights(void **state) {
@@ -661,6 +739,143 @@ static void weights_are_saved_when_asked(void **state) {
   assert_nothing_temporary();
 }
 
+/* Weights that were saved, loaded and evaluated: the same weights, the same accuracy, not one step. */
+static void loaded_weights_are_evaluated(void **state) {
+  static const char *const same[] = {"weights_sha256", "accuracy.test", "accuracy.validation"};
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "4", NETWORK, "--record", in("r.json"),
+                      "--save-weights", in("weights.safetensors")));
+  struct result result = RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "0", "--seed", "1", NETWORK,
+                             "--load-weights", in("weights.safetensors"), "--record", in("again.json"));
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "evaluated"));
+  json_t *trained = load(in("r.json")), *loaded = load(in("again.json"));
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    assert_true(json_equal(field(trained, same[i]), field(loaded, same[i])));
+  assert_string_equal(json_string_value(field(loaded, "status")), "evaluated");
+  assert_int_equal(json_array_size(field(loaded, "epochs")), 0);
+  assert_int_equal(json_integer_value(field(loaded, "time.steps")), 0);
+  assert_string_equal(json_string_value(field(loaded, "loaded_weights.file")), "weights.safetensors");
+  assert_int_equal(strlen(json_string_value(field(loaded, "loaded_weights.sha256"))), FFB_SHA256_TEXT - 1);
+  json_decref(trained);
+  json_decref(loaded);
+  /* Drawn weights are others. */
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "0", NETWORK, "--record", in("r.json")));
+  json_t *drawn = load(in("r.json"));
+  loaded = load(in("again.json"));
+  assert_false(json_equal(field(drawn, "weights_sha256"), field(loaded, "weights_sha256")));
+  json_decref(drawn);
+  json_decref(loaded);
+}
+
+static void training_goes_on_from_loaded_weights(void **state) {
+  char fresh[FFB_SHA256_TEXT], one[FFB_SHA256_TEXT], two[FFB_SHA256_TEXT];
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "2", NETWORK, "--record", in("r.json"),
+                      "--save-weights", in("weights.safetensors")));
+  weights_of(in("r.json"), fresh);
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "2", NETWORK, "--load-weights",
+                      in("weights.safetensors"), "--record", in("one.json")));
+  weights_of(in("one.json"), one);
+  compare_killed(WHOLE("--algorithm", "bp_fp32", "--epochs", "60", "--load-weights", in("weights.safetensors")),
+                 KILLED("--algorithm", "bp_fp32", "--epochs", "60", "--load-weights", in("weights.safetensors")), 5);
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "2", NETWORK, "--load-weights",
+                      in("weights.safetensors"), "--record", in("two.json")));
+  weights_of(in("two.json"), two);
+  assert_string_equal(one, two);
+  assert_string_not_equal(one, fresh);
+}
+
+static void weights_that_do_not_fit_are_refused(void **state) {
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json"),
+                      "--save-weights", in("weights.safetensors")));
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "0", "--set", "model.hidden=24,17",
+                   "--load-weights", in("weights.safetensors"), "--record", in("x.json")),
+               1, "weights.safetensors");
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "0", "--load-weights", in("absent"),
+                   "--record", in("x.json")),
+               1, in("absent"));
+  assert_fails(
+      RUN("train", "--plugin", NO_RELOAD, SMALL, "--load-weights", in("weights.safetensors"), "--record", in("x.json")),
+      2, "weights_loaded");
+  assert_false(exists(in("x.json")));
+}
+
+/* Its own channels stand beside those of the images, up to what a backend can take. */
+static void trainer_may_add_channels(void **state) {
+  (void)state;
+  json_int_t parameters[2];
+  for (int extra = 0; extra < 2; extra++) {
+    assert_succeeds(RUN("train", "--plugin", COUNTING, SMALL, "--epochs", "1", NETWORK, "--record", in("r.json"),
+                        "--set", extra ? "extra_channels=1" : "extra_channels=0"));
+    json_t *record = load(in("r.json"));
+    parameters[extra] = json_integer_value(field(record, "model.parameters"));
+    json_decref(record);
+  }
+  assert_int_equal(parameters[1] - parameters[0], 784 * 24);
+  assert_fails(
+      RUN("train", "--plugin", COUNTING, SMALL, "--set", "extra_channels=4", "--record", in("x.json"), "--quiet"), 1,
+      "at most 4");
+}
+
+/* ---- profiles -------------------------------------------------------------------------------------------------------
+ */
+
+/* The number in a column of the line that starts with `label`; columns count from 0 after the label. */
+static double column(const char *table, const char *label, int number) {
+  char start[64];
+  snprintf(start, sizeof start, "\n%s ", label);
+  const char *line = strstr(table, start);
+  if (!line)
+    fail_msg("no line %s in %s", label, table);
+  line += strlen(start);
+  char copy[256], *rest = copy;
+  snprintf(copy, sizeof copy, "%.*s", (int)strcspn(line, "\n"), line);
+  char *word = strtok_r(copy, " %", &rest);
+  while (number-- > 0)
+    word = strtok_r(NULL, " %", &rest);
+  assert_non_null(word);
+  return strtod(word, NULL);
+}
+
+enum { CALLS, MILLISECONDS, SHARE, FLOOR, RATIO };
+
+static void profile_accounts_for_a_step(void **state) {
+  (void)state;
+  struct result result = RUN("train", "--algorithm", "bp_fp32", SMALL, "--profile-steps", "5", "--set",
+                             "model.hidden=200,100", "--set", "update=separate", "--record", in("r.json"));
+  assert_succeeds(result);
+  const char *table = result.output;
+  /* Two hidden layers and a classifier: a weight gradient and an update each. */
+  assert_float_equal(column(table, "sgd_update", CALLS), 3, 0);
+  assert_float_equal(column(table, "convert_images", CALLS), 1, 0);
+  double all = column(table, "all calls", MILLISECONDS), rest = column(table, "outside of the calls", MILLISECONDS);
+  double step = column(table, "step", MILLISECONDS);
+  assert_true(all > 0 && rest >= 0);
+  assert_float_equal(all + rest, step, 2e-4);
+  assert_float_equal(column(table, "step", SHARE), 100, 0.1);
+  assert_true(column(table, "sgd_update", FLOOR) > 0);
+  /* Momentum and weights are read and written, gradients read: five floats for each of 99,400 weights. */
+  double bandwidth = 5 * 4 * 0.1778e6 / (column(table, "sgd_update", FLOOR) / 1e3);
+  assert_true(bandwidth > 1e8 && bandwidth < 1e13);
+  assert_false(exists(in("r.json")));
+  assert_nothing_temporary();
+}
+
+static void profile_shows_every_call(void **state) {
+  (void)state;
+  struct result result =
+      RUN("train", "--algorithm", "ff_int8", SMALL, NETWORK, "--profile-steps", "2", "--profile-by", "call");
+  assert_succeeds(result);
+  assert_non_null(strstr(result.output, "\nconvert_images input 60x28x28 "));
+  assert_non_null(strstr(result.output, "linear_update_s8 "));
+  result = RUN("train", "--plugin", COUNTING, SMALL, "--backend", "reference", "--profile-steps", "2");
+  assert_succeeds(result);
+  assert_float_equal(column(result.output, "fill", CALLS), 1, 0);
+  assert_non_null(strstr(result.output, "for the backend cpu only"));
+}
+
 /* ---- set-up
  * ---------------------------------------------------------------------------------------------------------- */
 
@@ -699,9 +914,12 @@ int main(void) {
       CASE(run_goes_on_without_room_for_checkpoints),
       CASE(one_record_is_made_by_one_process),
       CASE(diverged_run_says_so),
+      CASE(divergence_ends_an_epoch),
+      CASE(experiment_goes_on_after_a_diverged_run),
       CASE(failing_step_leaves_no_record),
       CASE(same_seed_gives_the_same_weights),
       CASE(killed_run_ends_with_the_same_weights),
+      CASE(killed_augmented_run_saw_the_same_batches),
       CASE(killed_bp_ui8_ends_with_the_same_weights),
       CASE(killed_ff_int8_ends_with_the_same_weights),
       CASE(interrupted_run_leaves_a_checkpoint),
@@ -710,6 +928,12 @@ int main(void) {
       CASE(damaged_checkpoint_is_refused),
       CASE(template_trainer_builds_elsewhere_and_runs),
       CASE(weights_are_saved_when_asked),
+      CASE(loaded_weights_are_evaluated),
+      CASE(training_goes_on_from_loaded_weights),
+      CASE(weights_that_do_not_fit_are_refused),
+      CASE(trainer_may_add_channels),
+      CASE(profile_accounts_for_a_step),
+      CASE(profile_shows_every_call),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include "harness/plugin.h"
 #include "harness/progress.h"
 #include "harness/record.h"
+#include "harness/registry.h"
 #include "harness/run.h"
 #include "harness/value.h"
 
@@ -107,7 +108,9 @@ static void config_refuses_what_does_not_exist(void **state) {
   refuses("{\"epoch\": 3}", "did you mean epochs?");
   refuses("{\"epochs\": \"3\"}", "epochs takes a whole number");
   refuses("{\"epochs\": 1.5}", "epochs takes a whole number");
-  refuses("{\"epochs\": 0}", "epochs");
+  refuses("{\"epochs\": -1}", "epochs");
+  refuses("{\"crop_padding\": 17}", "crop_padding");
+  refuses("{\"flip\": 1}", "flip takes true or false");
   refuses("{\"standardise\": 1}", "standardise takes true or false");
   refuses("{\"model\": true}", "model takes a text");
   refuses("{\"algorithm\": \"bp_fp23\", \"options\": {}}", "did you mean bp_fp32?");
@@ -459,6 +462,7 @@ static void ledger_survives_a_checkpoint(void **state) {
   json_array_append_new(ledger.epochs, json_pack("{s:f}", "seconds", 1.5));
   ledger.epoch = 1;
   ledger.train_seconds = 0.1;
+  ledger.data_wait_seconds = 0.05;
   json_t *text = ledger_json(&ledger);
   assert_true(ledger_read(&again, text));
   assert_true(ledger_set_steps(&again, ledger.step_seconds, ledger.steps, &error));
@@ -466,12 +470,31 @@ static void ledger_survives_a_checkpoint(void **state) {
   assert_true(json_equal(text, second));
   assert_int_equal(again.batch, 13);
   assert_memory_equal(again.step_seconds, ledger.step_seconds, 13 * sizeof(float));
+  assert_float_equal(again.data_wait_seconds, 0.05, 0);
   json_object_del(text, "epochs");
   assert_false(ledger_read(&again, text));
   json_decref(text);
   json_decref(second);
   ledger_end(&ledger);
   ledger_end(&again);
+}
+
+static void divergence_reads_well(void **state) {
+  static const struct {
+    const char *object, *text;
+  } cases[] = {
+      {"{\"epoch\": 2, \"step\": 41, \"where\": \"fc1\", \"samples\": 3}",
+       "the output of fc1 was not finite at step 41 (epoch 2)"},
+      {"{\"epoch\": 1, \"step\": null, \"where\": null, \"samples\": 3}", "the loss was not finite (epoch 1)"},
+      {"{\"epoch\": 1, \"step\": 0, \"where\": null, \"samples\": 3}", "the loss was not finite at step 0 (epoch 1)"}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[256];
+    json_t *object = parse(cases[i].object);
+    ledger_divergence(object, text, sizeof text);
+    assert_string_equal(text, cases[i].text);
+    json_decref(object);
+  }
 }
 
 static void energy_of_two_parts_adds_up(void **state) {
@@ -553,7 +576,7 @@ static void name_of(const char *settings, char *name, size_t size) {
     fail_msg("%s", error.message);
   const struct ffb_dataset_pair *pair = data_get(&config, &error);
   assert_non_null(pair);
-  identity_name(&config, &parts, pair, name, size);
+  assert_true(identity_name(&config, &parts, pair, name, size, &error));
   parts_release(&parts);
   json_decref(object);
   run_config_end(&config);
@@ -566,6 +589,8 @@ static void record_name_changes_with_what_differs(void **state) {
   static const char *const others[] = {"{" NAMED ", \"epochs\": 11}",
                                        "{" NAMED ", \"batch\": 33}",
                                        "{" NAMED ", \"seed\": 2}",
+                                       "{" NAMED ", \"crop_padding\": 4}",
+                                       "{" NAMED ", \"flip\": true}",
                                        "{" NAMED ", \"backend\": \"reference\"}",
                                        "{" NAMED ", \"options\": {\"momentum\": 0.5}}",
                                        "{" NAMED ", \"model_options\": {\"hidden\": 9}}",
@@ -584,6 +609,61 @@ static void record_name_changes_with_what_differs(void **state) {
   name_of("{" NAMED ", \"epochs\": 10, \"data\": \"/elsewhere\", \"options\": {\"momentum\": 0.9}}", other,
           sizeof other);
   assert_string_equal(name, other);
+}
+
+/* A weight file counts by its content, not by its name. */
+static void record_name_changes_with_the_weights_to_start_from(void **state) {
+  char one[PATH_BYTES], copy[PATH_BYTES], other[PATH_BYTES], settings[4 * PATH_BYTES], names[4][256];
+  const char *const files[] = {in(state, "one", one), in(state, "copy", copy), in(state, "other", other)};
+  write_text(one, "weights");
+  write_text(copy, "weights");
+  write_text(other, "weight!");
+  for (size_t i = 0; i < 3; i++) {
+    snprintf(settings, sizeof settings, "{" NAMED ", \"load_weights\": \"%s\"}", files[i]);
+    name_of(settings, names[i], sizeof names[i]);
+  }
+  name_of("{" NAMED "}", names[3], sizeof names[3]);
+  assert_string_equal(names[0], names[1]);
+  assert_string_not_equal(names[0], names[2]);
+  assert_string_not_equal(names[0], names[3]);
+}
+
+static void weights_that_are_not_there_have_no_identity(void **state) {
+  char path[PATH_BYTES], name[256];
+  struct run_config config = begin();
+  struct ffb_error error = {0};
+  struct parts parts;
+  json_t *object = parse("{" NAMED "}");
+  assert_true(run_config_read(&config, object, &error));
+  assert_true(ffb_option_set(run_options, &config, "test", "load_weights", in(state, "absent", path), &error));
+  assert_true(parts_find(&parts, &config, &error));
+  const struct ffb_dataset_pair *pair = data_get(&config, &error);
+  assert_non_null(pair);
+  assert_false(identity_name(&config, &parts, pair, name, sizeof name, &error));
+  assert_says(&error, FFB_ERROR_FAILURE, path);
+  assert_null(identity_json(&config, &parts, pair, 1, &error));
+  assert_says(&error, FFB_ERROR_FAILURE, path);
+  parts_release(&parts);
+  json_decref(object);
+  run_config_end(&config);
+}
+
+/* Experiments train, and are told so; the command line may evaluate only. */
+static void experiments_are_offered_one_epoch_at_least(void **state) {
+  (void)state;
+  struct ffb_error error;
+  json_t *registry = registry_json(&error), *option;
+  size_t i;
+  int found = 0;
+  assert_non_null(registry);
+  json_array_foreach(json_object_get(registry, "run"), i, option) {
+    if (strcmp(json_string_value(json_object_get(option, "name")), "epochs") != 0)
+      continue;
+    assert_float_equal(json_number_value(json_object_get(option, "minimum")), 1, 0);
+    found++;
+  }
+  assert_int_equal(found, 1);
+  json_decref(registry);
 }
 
 static void identity_names_the_first_difference(void **state) {
@@ -689,10 +769,14 @@ int main(void) {
       cmocka_unit_test(shuffle_depends_on_seed_and_epoch_alone),
       cmocka_unit_test(standardised_inputs_have_mean_0_and_deviation_1),
       cmocka_unit_test(ledger_survives_a_checkpoint),
+      cmocka_unit_test(divergence_reads_well),
       cmocka_unit_test(energy_of_two_parts_adds_up),
       cmocka_unit_test(numbers_that_json_lacks_are_strings),
       cmocka_unit_test(durations_read_well),
       cmocka_unit_test(record_name_changes_with_what_differs),
+      IN_FOLDER(record_name_changes_with_the_weights_to_start_from),
+      IN_FOLDER(weights_that_are_not_there_have_no_identity),
+      cmocka_unit_test(experiments_are_offered_one_epoch_at_least),
       cmocka_unit_test(identity_names_the_first_difference),
       IN_FOLDER(record_is_kept_when_its_place_is_lost),
       cmocka_unit_test(plugins_that_do_not_fit_are_refused),

@@ -1365,7 +1365,8 @@ static void int8_weights_stay_on_their_grid(void **state) {
       bool state_of_optimiser = tensor->tag == FFB_TAG_OPTIMISER;
       if (ffb_elements(tensor) >= 100 && !state_of_optimiser)
         assert_int_equal(tensor->type, FFB_S8);
-      if (tensor->tag != FFB_TAG_WEIGHTS || ends_with(tensor->name, ".bias"))
+      if (tensor->tag != FFB_TAG_WEIGHTS || ends_with(tensor->name, ".bias") ||
+          ends_with(tensor->name, ".weight_scale"))
         continue;
       int8_t *values = content(s.plan, tensor);
       int largest = 0;
@@ -1538,6 +1539,14 @@ static void contradictions_are_usage_errors(void **state) {
                {"goodness=class_groups negatives=hard", "24", "negatives", 0},
                {"goodness=class_groups inference=linear_head", "24", "inference", 0},
                {"goodness=class_groups", "24,9", "goodness=class_groups", 0},
+               {"goodness=class_groups lookahead=block unit=layer", "24", "lookahead", 0},
+               {"goodness=class_groups label=pattern", "24", "label", 0},
+               {"lookahead=off lookahead_memory=recompute", "24", "lookahead_memory", 0},
+               {"lookahead=chain lookahead_memory=recompute", "24", "lookahead_memory", 0},
+               {"schedule=greedy lookahead_memory=recompute", "24", "lookahead_memory", 0},
+               {"lookahead_memory=previous_epoch", "24", "negatives_drawn", 0},
+               {"lookahead_memory=previous_epoch negatives_drawn=epoch", "24", "negatives_drawn", 0},
+               {"label=plane", "24", "label", 9},
                {"", "none", "model.hidden", 0},
                {"", "24", "label", 9}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -1564,6 +1573,9 @@ static void neighbours_of_contradictions_are_accepted(void **state) {
   static const struct recipe recipes[] = {
       {.algorithm = "ff_int8", .options = "goodness=class_groups", .height = 6, .width = 8, .hidden = "24,10"},
       {.algorithm = "ff_int8", .options = "schedule=greedy lookahead=off"},
+      {.algorithm = "ff_int8", .options = "label=pattern", .height = 6, .width = 8},
+      {.algorithm = "ff_int8", .options = "goodness=class_groups lookahead=scalar lookahead_memory=previous_epoch"},
+      {.algorithm = "ff_int8", .options = "lookahead=block lookahead_memory=recompute"},
       {.algorithm = "ff_int8", .options = "schedule=greedy preset=paper"},
       {.algorithm = "ff_int8", .options = "goodness=class_groups lookahead=scalar"},
       {.algorithm = "bp_fp32", .hidden = "none"}};
@@ -1691,7 +1703,7 @@ static void assert_entry(struct subject *s, const json_t *header, const struct f
   const json_t *offsets = json_object_get(entry, "data_offsets");
   assert_non_null(entry);
   assert_string_equal(json_string_value(json_object_get(entry, "dtype")), tensor->type == FFB_S8 ? "I8" : "F32");
-  bool vector = ends_with(tensor->name, ".bias");
+  bool vector = ends_with(tensor->name, ".bias") || ends_with(tensor->name, ".weight_scale");
   assert_int_equal(json_array_size(shape), vector ? 1 : 2);
   for (size_t i = 0; i < json_array_size(shape); i++)
     assert_int_equal(json_integer_value(json_array_get(shape, i)), tensor->shape[i]);

@@ -23,13 +23,14 @@
 
 enum { CLASSES = 10 };
 
-/* Zero stands for: 4 x 12 images, hidden layers of 24 and 20, batches of 8, 21 records, 4 epochs, one thread of the
- * reference backend, inputs from 0 to 1. */
+/* Zero stands for: a multilayer perceptron, 4 x 12 images of one channel, hidden layers of 24 and 20, batches of 8, 21
+ * records, 4 epochs, one thread of the reference backend, inputs from 0 to 1. */
 struct recipe {
   const char *algorithm, *options; /* "name=value name=value", or null */
   const char *hidden;
   bool bias;
-  int64_t height, width, batch, records, epochs;
+  const char *model, *model_options; /* another model than the multilayer perceptron, with its options */
+  int64_t height, width, channels, batch, records, epochs;
   uint64_t seed;
   const struct ffb_backend *backend;
   int threads;
@@ -127,14 +128,17 @@ static inline int64_t or_default(int64_t value, int64_t otherwise) {
 static inline void build_network(struct subject *s, const struct recipe *recipe) {
   struct ffb_error error = {0};
   char text[256];
-  struct ffb_model_input input = {or_default(recipe->height, 4), or_default(recipe->width, 12), 1, CLASSES};
-  s->model = ffb_model_find("mlp");
+  struct ffb_model_input input = {or_default(recipe->height, 4), or_default(recipe->width, 12),
+                                  or_default(recipe->channels, 1), CLASSES};
+  if (s->trainer->extra_channels)
+    input.channels += s->trainer->extra_channels(s->options);
+  s->model = ffb_model_find(recipe->model ? recipe->model : "mlp");
   assert_non_null(s->model);
   s->model_options = calloc(1, s->model->options_size);
   assert_non_null(s->model_options);
   GOOD(ffb_options_default(s->model->options, s->model_options, &error), &error);
   snprintf(text, sizeof text, "hidden=%s bias=%d", recipe->hidden ? recipe->hidden : "24,20", recipe->bias);
-  set_options(s->model->options, s->model_options, "mlp", text);
+  set_options(s->model->options, s->model_options, s->model->name, recipe->model ? recipe->model_options : text);
   GOOD(s->model->build(&s->network, &input, s->model_options, &error), &error);
 }
 
@@ -143,11 +147,11 @@ static inline void subject_begin(struct subject *s, const struct recipe *recipe)
   char message[256] = "";
   *s = (struct subject){.trainer = plugin_find(recipe->algorithm, &error)};
   GOOD(s->trainer, &error);
-  build_network(s, recipe);
   s->options = calloc(1, s->trainer->options_size);
   assert_non_null(s->options);
   GOOD(ffb_options_default(s->trainer->options, s->options, &error), &error);
   set_options(s->trainer->options, s->options, recipe->algorithm, recipe->options);
+  build_network(s, recipe);
   const struct ffb_backend *backend = recipe->backend ? recipe->backend : &ffb_backend_reference;
   struct ffb_device_request request = {.threads = recipe->threads ? recipe->threads : 1};
   if (!backend->open(&s->device, &request, message, sizeof message))
@@ -327,10 +331,14 @@ static inline void assert_same_state(struct subject *a, struct subject *b, const
 
 /* Whether a call multiplies matrices in FP32. */
 static inline bool is_f32_product(enum ffb_operator operation) {
-  return operation == FFB_GEMM_F32 || operation == FFB_LINEAR_F32 || operation == FFB_LINEAR_UPDATE_F32;
+  return operation == FFB_GEMM_F32 || operation == FFB_LINEAR_F32 || operation == FFB_LINEAR_UPDATE_F32 ||
+         operation == FFB_CONVOLVE_F32 || operation == FFB_CONVOLVE_INPUT_F32 || operation == FFB_CONVOLVE_WEIGHT_F32 ||
+         operation == FFB_CONVOLVE_UPDATE_F32;
 }
 static inline bool is_s8_product(enum ffb_operator operation) {
-  return operation == FFB_GEMM_S8 || operation == FFB_LINEAR_S8 || operation == FFB_LINEAR_UPDATE_S8;
+  return operation == FFB_GEMM_S8 || operation == FFB_LINEAR_S8 || operation == FFB_LINEAR_UPDATE_S8 ||
+         operation == FFB_CONVOLVE_S8 || operation == FFB_CONVOLVE_INPUT_S8 || operation == FFB_CONVOLVE_WEIGHT_S8 ||
+         operation == FFB_CONVOLVE_UPDATE_S8;
 }
 
 static inline double cosine(const double *a, const double *b, int64_t n) {
@@ -388,6 +396,16 @@ static const struct recipe int8_recipes[] = {
     {.algorithm = "ff_int8", .options = "goodness=class_groups schedule=greedy logit_scale=3", .hidden = "33,11"},
     {.algorithm = "ff_int8", .options = "goodness=class_groups weights=int8 normalize=none"},
     {.algorithm = "ff_int8", .hidden = "24"},
+    {.algorithm = "ff_int8", .options = "lambda_step=0.5 lookahead_memory=recompute", .hidden = "24,20,18"},
+    {.algorithm = "ff_int8",
+     .options = "lambda_step=0.5 lookahead_memory=previous_epoch negatives_drawn=once",
+     .hidden = "24,20,18"},
+    {.algorithm = "ff_int8",
+     .options = "goodness=class_groups lookahead=scalar lambda_step=0.5 lookahead_memory=previous_epoch",
+     .hidden = "23,17"},
+    {.algorithm = "ff_int8", .options = "lookahead=block unit=layer lambda_step=0.5", .hidden = "24,20,18"},
+    {.algorithm = "ff_int8", .options = "label=plane", .bias = true},
+    {.algorithm = "ff_int8", .options = "label=pattern negatives=hard"},
 };
 
 static const struct recipe fp32_recipes[] = {

@@ -85,12 +85,12 @@ static void emit_learn(struct ffb_trainer_state *s, struct ffb_pass *pass, int u
 
 /* The next unit's input is made first, so that the gradient may lie over this unit's output; but while this unit goes
  * backward, the node between them is its own. */
-static void emit_learn_and_pass_on(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit,
+static void emit_learn_and_pass_on(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, int last,
                                    struct ffb_tensor *number, struct ffb_tensor *y) {
   int node = s->units[unit].output;
   struct ffb_tensor *mask = pass->masks[node];
   struct ff_entered next = {0};
-  if (unit + 1 < s->unit_count) {
+  if (unit < last) {
     ff_enter(s, pass, node, y, ff_groups(s), NULL, NULL);
     next = (struct ff_entered){.values = pass->nodes[node], .copy = pass->inputs[node]};
     ffb_pass_enter(pass, node, y);
@@ -143,7 +143,7 @@ static void emit_one_by_one(struct ffb_trainer_state *s, struct ffb_pass *pass, 
     struct ffb_tensor *number = emit_loss(s, pass, stage, unit, y);
     if (later[unit])
       number = emit_lookahead_sum(s, pass, number, later[unit]);
-    emit_learn_and_pass_on(s, pass, unit, number, y);
+    emit_learn_and_pass_on(s, pass, unit, last, number, y);
   }
   ffb_free(later);
 }
@@ -252,7 +252,7 @@ static void emit_again(struct ffb_trainer_state *s, struct ffb_pass *pass, struc
   for (int unit = 0; unit < s->unit_count; unit++)
     ffb_pass_forget(pass, s->units[unit].first_layer, s->units[unit].layer_count);
   for (int unit = 0; unit < s->unit_count && !pass->failed; unit++)
-    emit_learn_and_pass_on(s, pass, unit, numbers[unit], ff_forward(s, pass, unit));
+    emit_learn_and_pass_on(s, pass, unit, s->unit_count - 1, numbers[unit], ff_forward(s, pass, unit));
   pass->recompute = false;
 }
 
@@ -281,6 +281,8 @@ void ff_emit_step(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ff_
   bool greedy = s->settings.schedule == FF_GREEDY;
   pass->training = !greedy || trained == 0;
   ff_enter_images(s, pass, images, true);
+  /* Two samples for each record are alive: the units' buffers decide what a step takes. */
+  pass->lean = s->settings.goodness != FF_CLASS_GROUPS;
   if (greedy || s->settings.lookahead == FF_LOOKAHEAD_OFF || s->settings.memory == FF_PREVIOUS_EPOCH)
     emit_one_by_one(s, pass, stage, greedy ? trained : 0, greedy ? trained : s->unit_count - 1);
   else

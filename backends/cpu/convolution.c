@@ -3,6 +3,8 @@
 #include "backends/cpu/depthwise.h"
 #include "backends/reference/reference.h"
 
+#include <string.h>
+
 typedef bool operator_function(struct ffb_device *device, const union ffb_arguments *arguments);
 
 /* What the operators have in common. */
@@ -16,8 +18,12 @@ struct operands {
 static struct operands operands_of(enum ffb_operator operation, const union ffb_arguments *arguments) {
   if (operation == FFB_CONVOLVE_F32) {
     const struct ffb_convolve_f32 *a = &arguments->convolve_f32;
-    return (struct operands){
-        .source = a->x, .weights = a->w, .out = a->y, .workspace = a->workspace, .window = a->window, .groups = a->groups};
+    return (struct operands){.source = a->x,
+                             .weights = a->w,
+                             .out = a->y,
+                             .workspace = a->workspace,
+                             .window = a->window,
+                             .groups = a->groups};
   }
   if (operation == FFB_CONVOLVE_S8) {
     const struct ffb_convolve_s8 *a = &arguments->convolve_s8;
@@ -134,19 +140,184 @@ bool ffb_cpu_convolve_input_s8(struct ffb_device *device, const union ffb_argume
                   ffb_reference_convolve_input_s8);
 }
 
+/* ---- weight gradients ----------------------------------------------------------------------------------------- */
+
+static struct ffb_cpu_weight make_weight(const struct ffb_device *device, bool integer, const struct ffb_tensor *gy,
+                                         const struct ffb_tensor *x, const struct ffb_window *window) {
+  struct ffb_cpu_weight weight = {.kernels = device->kernels,
+                                  .integer = integer,
+                                  .threads = device->threads,
+                                  .images = x->shape[0],
+                                  .height = x->shape[1],
+                                  .width = x->shape[2],
+                                  .channels = x->shape[3],
+                                  .out_height = gy->shape[1],
+                                  .out_width = gy->shape[2],
+                                  .outputs = gy->shape[3],
+                                  .window = *window,
+                                  .group = integer ? device->kernels->group : 1,
+                                  .x = x->data,
+                                  .gy = gy->data,
+                                  .scale = 1};
+  if (window->kernel == 1 && window->stride == 1 && !window->padding) {
+    weight.images *= weight.height * weight.width;
+    weight.height = weight.width = weight.out_height = weight.out_width = 1;
+  }
+  return weight;
+}
+
+/* `scale`, where given, becomes that of the updated weights. */
+static bool run_weight(struct ffb_device *device, struct ffb_cpu_weight *weight, const struct ffb_tensor *workspace,
+                       const struct ffb_tensor *scale) {
+  weight->scratch = ffb_cpu_scratch(device, workspace, ffb_cpu_weight_bytes(weight));
+  if (!weight->scratch)
+    return false;
+  uint32_t bits = ffb_cpu_weight_run(weight);
+  if (scale) {
+    float largest = 0;
+    memcpy(&largest, &bits, sizeof largest);
+    *(float *)scale->data = ffb_cpu_scale_of(largest);
+  }
+  return true;
+}
+
 bool ffb_cpu_convolve_weight_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
-  return ffb_reference_convolve_weight_f32(device, arguments);
+  const struct ffb_convolve_weight_f32 *a = &arguments->convolve_weight_f32;
+  if (is_depthwise(a->groups, a->x, a->gy))
+    return ffb_cpu_depthwise_convolve_weight_f32(device, arguments);
+  struct ffb_cpu_weight weight = make_weight(device, false, a->gy, a->x, &a->window);
+  if (!has_driver(&a->window, a->groups))
+    return ffb_reference_convolve_weight_f32(device, arguments);
+  weight.gw = a->gw->data;
+  weight.accumulate = a->accumulate;
+  return run_weight(device, &weight, a->workspace, NULL);
 }
 
 bool ffb_cpu_convolve_weight_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
-  return ffb_reference_convolve_weight_s8(device, arguments);
+  const struct ffb_convolve_weight_s8 *a = &arguments->convolve_weight_s8;
+  if (is_depthwise(a->groups, a->x, a->gy))
+    return ffb_cpu_depthwise_convolve_weight_s8(device, arguments);
+  struct ffb_cpu_weight weight = make_weight(device, true, a->gy, a->x, &a->window);
+  if (!has_driver(&a->window, a->groups) || !ffb_cpu_weight_suits(&weight))
+    return ffb_reference_convolve_weight_s8(device, arguments);
+  weight.gw = a->gw->data;
+  weight.accumulate = a->accumulate;
+  weight.scale = ffb_cpu_scalar(a->gy_scale) * ffb_cpu_scalar(a->x_scale);
+  return run_weight(device, &weight, a->workspace, NULL);
+}
+
+/* ---- weight gradient and update ------------------------------------------------------------------------------- */
+
+static void set_rule(struct ffb_cpu_update *update, const struct ffb_update_rule *rule, int64_t k) {
+  update->stride = k;
+  if (rule->kind == FFB_RULE_ADAM)
+    ffb_cpu_adam_of(update, &rule->adam);
+  else
+    ffb_cpu_sgd_of(update, &rule->sgd);
+}
+
+/* The fused driver's operands; `update` stays empty where only shapes count. */
+static struct ffb_cpu_weight weight_of_f32(const struct ffb_device *device, const struct ffb_convolve_update_f32 *a,
+                                           struct ffb_cpu_update *update) {
+  struct ffb_cpu_weight weight = make_weight(device, false, a->gy, a->x, &a->window);
+  weight.update = update;
+  return weight;
+}
+static struct ffb_cpu_weight weight_of_s8(const struct ffb_device *device, const struct ffb_convolve_update_s8 *a,
+                                          struct ffb_cpu_update *update) {
+  struct ffb_cpu_weight weight = make_weight(device, true, a->gy, a->x, &a->window);
+  weight.update = update;
+  weight.quantise = a->quantise_gradient;
+  return weight;
+}
+
+static bool has_fused_driver(const struct ffb_cpu_weight *weight, int groups) {
+  return has_driver(&weight->window, groups) && ffb_cpu_weight_suits(weight);
+}
+
+bool ffb_cpu_convolve_update_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_convolve_update_f32 *a = &arguments->convolve_update_f32;
+  if (is_depthwise(a->groups, a->x, a->gy))
+    return ffb_cpu_depthwise_convolve_update_f32(device, arguments);
+  struct ffb_cpu_update update = {0};
+  struct ffb_cpu_weight weight = weight_of_f32(device, a, &update);
+  if (!has_fused_driver(&weight, a->groups))
+    return ffb_cpu_compose_update_f32(device, arguments);
+  set_rule(&update, &a->rule, (int64_t)a->window.kernel * a->window.kernel * weight.channels);
+  return run_weight(device, &weight, a->workspace, NULL);
+}
+
+bool ffb_cpu_convolve_update_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_convolve_update_s8 *a = &arguments->convolve_update_s8;
+  if (is_depthwise(a->groups, a->x, a->gy))
+    return ffb_cpu_depthwise_convolve_update_s8(device, arguments);
+  struct ffb_cpu_update update = {.integer = true, .quantise = a->quantise_gradient};
+  struct ffb_cpu_weight weight = weight_of_s8(device, a, &update);
+  if (!has_fused_driver(&weight, a->groups))
+    return ffb_cpu_compose_update_s8(device, arguments);
+  weight.scale = update.scale = ffb_cpu_scalar(a->gy_scale) * ffb_cpu_scalar(a->x_scale);
+  update.rounding = ffb_cpu_rounding_of(a->rounding, a->seed, a->purpose, a->step);
+  set_rule(&update, &a->rule, (int64_t)a->window.kernel * a->window.kernel * weight.channels);
+  return run_weight(device, &weight, a->workspace, a->weight_scale);
+}
+
+/* ---- workspace ------------------------------------------------------------------------------------------------ */
+
+static size_t weight_bytes(const struct ffb_device *device, bool integer, const struct ffb_tensor *gy,
+                           const struct ffb_tensor *x, const struct ffb_window *window, int groups) {
+  struct ffb_cpu_weight weight = make_weight(device, integer, gy, x, window);
+  return has_fused_driver(&weight, groups) ? ffb_cpu_weight_bytes(&weight) : 0;
+}
+
+static size_t update_bytes(struct ffb_device *device, enum ffb_operator operation,
+                           const union ffb_arguments *arguments) {
+  struct ffb_cpu_update update = {0};
+  bool integer = operation == FFB_CONVOLVE_UPDATE_S8;
+  const struct ffb_convolve_update_f32 *f32 = &arguments->convolve_update_f32;
+  const struct ffb_convolve_update_s8 *s8 = &arguments->convolve_update_s8;
+  struct ffb_cpu_weight weight = integer ? weight_of_s8(device, s8, &update) : weight_of_f32(device, f32, &update);
+  return has_fused_driver(&weight, integer ? s8->groups : f32->groups)
+             ? ffb_cpu_weight_bytes(&weight)
+             : ffb_cpu_compose_bytes(device, operation, arguments);
+}
+
+/* Whether a convolution is the depthwise ones'. */
+static bool goes_depthwise(enum ffb_operator operation, const union ffb_arguments *arguments) {
+  switch (operation) {
+  case FFB_CONVOLVE_WEIGHT_F32:
+    return is_depthwise(arguments->convolve_weight_f32.groups, arguments->convolve_weight_f32.x,
+                        arguments->convolve_weight_f32.gy);
+  case FFB_CONVOLVE_WEIGHT_S8:
+    return is_depthwise(arguments->convolve_weight_s8.groups, arguments->convolve_weight_s8.x,
+                        arguments->convolve_weight_s8.gy);
+  case FFB_CONVOLVE_UPDATE_F32:
+    return is_depthwise(arguments->convolve_update_f32.groups, arguments->convolve_update_f32.x,
+                        arguments->convolve_update_f32.gy);
+  case FFB_CONVOLVE_UPDATE_S8:
+    return is_depthwise(arguments->convolve_update_s8.groups, arguments->convolve_update_s8.x,
+                        arguments->convolve_update_s8.gy);
+  default: {
+    struct operands operands = operands_of(operation, arguments);
+    return is_depthwise(operands.groups, operands.source, operands.out);
+  }
+  }
 }
 
 size_t ffb_cpu_convolution_workspace(struct ffb_device *device, enum ffb_operator operation,
                                      const union ffb_arguments *arguments) {
-  if (operation != FFB_CONVOLVE_F32 && operation != FFB_CONVOLVE_S8 && operation != FFB_CONVOLVE_INPUT_F32 &&
-      operation != FFB_CONVOLVE_INPUT_S8)
+  const struct ffb_convolve_weight_f32 *f32 = &arguments->convolve_weight_f32;
+  const struct ffb_convolve_weight_s8 *s8 = &arguments->convolve_weight_s8;
+  if (operation < FFB_CONVOLVE_F32 || (operation > FFB_CONVOLVE_WEIGHT_S8 && operation != FFB_CONVOLVE_UPDATE_F32 &&
+                                       operation != FFB_CONVOLVE_UPDATE_S8))
     return 0;
+  if (goes_depthwise(operation, arguments))
+    return ffb_cpu_depthwise_workspace(device, operation, arguments);
+  if (operation == FFB_CONVOLVE_WEIGHT_F32)
+    return weight_bytes(device, false, f32->gy, f32->x, &f32->window, f32->groups);
+  if (operation == FFB_CONVOLVE_WEIGHT_S8)
+    return weight_bytes(device, true, s8->gy, s8->x, &s8->window, s8->groups);
+  if (operation == FFB_CONVOLVE_UPDATE_F32 || operation == FFB_CONVOLVE_UPDATE_S8)
+    return update_bytes(device, operation, arguments);
   struct operands operands = operands_of(operation, arguments);
   if (!has_driver(&operands.window, operands.groups))
     return 0;

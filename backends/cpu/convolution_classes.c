@@ -19,30 +19,34 @@ static struct ffb_cpu_axis_class forward_position(const struct ffb_window *windo
                                      .tap_step = 1,
                                      .taps = (int)larger_of(0, end - tap),
                                      .from = origin + tap,
-                                     .from_step = window->stride,
-                                     .tap_from_step = 1};
+                                     .from_step = window->stride};
 }
 
 /* Pixel h of the input met output p with h = p * stride + tap - padding. */
 static struct ffb_cpu_axis_class backward_position(const struct ffb_window *window, int64_t source, int64_t position) {
   int64_t reach = position + window->padding, stride = window->stride;
   int64_t tap = larger_of(reach % stride, reach - (source - 1) * stride);
-  int64_t last = smaller_of(window->kernel - 1, reach);
+  int64_t last = smaller_of(window->kernel - 1, reach), taps = tap > last ? 0 : (last - tap) / stride + 1;
   return (struct ffb_cpu_axis_class){.first = position,
                                      .step = stride,
                                      .count = 1,
-                                     .tap = (int)tap,
-                                     .tap_step = (int)stride,
-                                     .taps = tap > last ? 0 : (int)((last - tap) / stride + 1),
-                                     .from = (reach - tap) / stride,
-                                     .from_step = 1,
-                                     .tap_from_step = -1};
+                                     .tap = (int)(tap + (taps - 1) * stride),
+                                     .tap_step = -(int)stride,
+                                     .taps = (int)taps,
+                                     .from = (reach - tap) / stride - (taps - 1),
+                                     .from_step = 1};
 }
 
 static int axis_classes(const struct ffb_cpu_convolution *convolution, int64_t source, int64_t out,
                         struct ffb_cpu_axis_class *classes) {
   int count = 0;
   int64_t step = convolution->backward ? convolution->window.stride : 1;
+  /* Many pixels beside one another, all alike. */
+  if (convolution->window.kernel == 1 && convolution->window.stride == 1 && !convolution->window.padding) {
+    classes[0] = forward_position(&convolution->window, source, 0);
+    classes[0].count = out;
+    return 1;
+  }
   for (int64_t residue = 0; residue < step; residue++) {
     int first = count;
     for (int64_t position = residue; position < out; position += step) {
@@ -61,34 +65,74 @@ static int axis_classes(const struct ffb_cpu_convolution *convolution, int64_t s
 void ffb_cpu_make_class(const struct ffb_cpu_convolution *convolution, const struct ffb_cpu_classes *classes, int down,
                         int along, struct ffb_cpu_pixel_class *pixels) {
   const struct ffb_cpu_axis_class *v = &classes->down[down], *h = &classes->along[along];
-  const int64_t panel = convolution->kernels->panel, channels = convolution->channels;
+  const int64_t channels = convolution->channels, words = ffb_cpu_channel_words(convolution);
   *pixels = (struct ffb_cpu_pixel_class){.down = *v, .along = *h};
   pixels->pixels = convolution->images * v->count * h->count;
   if (!v->taps || !h->taps)
     return;
-  /* Taps of a row lie side by side in the source and in a forward panel. */
-  int pieces = convolution->backward ? h->taps : 1;
-  int64_t row_words = ffb_cpu_tap_row_words(convolution), channel_words = ffb_cpu_channel_words(convolution);
-  pixels->run_length = convolution->backward ? channels : h->taps * channels;
-  int64_t groups = (pixels->run_length + convolution->group - 1) / convolution->group;
+  /* Taps of a row lie side by side in the source, and in a panel too; whole words are needed of each. */
+  int pieces = channels % convolution->group ? h->taps : 1;
+  pixels->run_length = h->taps / pieces * channels;
+  pixels->run_words = h->taps / pieces * words;
   for (int a = 0; a < v->taps; a++) {
     for (int b = 0; b < pieces; b++) {
-      int run = pixels->runs++, row = v->tap + a * v->tap_step, column = h->tap + b * h->tap_step;
-      pixels->run_offsets[run] = (a * v->tap_from_step * convolution->width + b * h->tap_from_step) * channels;
-      int64_t at = convolution->backward ? classes->slots[row * convolution->window.kernel + column] * channel_words
-                                         : row * row_words + column * channel_words;
-      struct ffb_cpu_segment *last = pixels->segments + pixels->segment_count - 1;
-      if (pixels->segment_count && last->panel + last->groups * panel == at * panel)
-        last->groups += groups;
-      else
-        pixels->segments[pixels->segment_count++] = (struct ffb_cpu_segment){at * panel, pixels->words, groups};
-      pixels->words += groups;
+      int tap = (v->tap + a * v->tap_step) * convolution->window.kernel + h->tap + b * h->tap_step;
+      pixels->run_offsets[pixels->runs] = (a * convolution->width + b) * channels;
+      pixels->run_panels[pixels->runs++] =
+          (convolution->backward ? classes->slots[tap] : tap) * words * convolution->kernels->panel;
+    }
+  }
+  pixels->words = pixels->runs * pixels->run_words;
+}
+
+/* Adds a segment, or lengthens the last one where it goes on there. */
+static int add_segment(const struct ffb_cpu_convolution *convolution, struct ffb_cpu_segment *segments, int count,
+                       struct ffb_cpu_segment one) {
+  struct ffb_cpu_segment *last = segments + count - 1;
+  if (count && last->row + last->groups == one.row &&
+      last->panel + last->groups * convolution->kernels->panel == one.panel) {
+    last->groups += one.groups;
+    return count;
+  }
+  segments[count] = one;
+  return count + 1;
+}
+
+int ffb_cpu_gathered_segments(const struct ffb_cpu_convolution *convolution, const struct ffb_cpu_pixel_class *pixels,
+                              struct ffb_cpu_segment *segments) {
+  int count = 0;
+  for (int run = 0; run < pixels->runs; run++)
+    count = add_segment(convolution, segments, count,
+                        (struct ffb_cpu_segment){pixels->run_panels[run], run * pixels->run_words, pixels->run_words});
+  return count;
+}
+
+int ffb_cpu_placed_segments(const struct ffb_cpu_convolution *convolution, const struct ffb_cpu_pixel_class *pixels,
+                            struct ffb_cpu_segment *segments) {
+  int count = 0;
+  for (int run = 0; run < pixels->runs; run++)
+    count = add_segment(convolution, segments, count,
+                        (struct ffb_cpu_segment){pixels->run_panels[run], pixels->run_offsets[run] / convolution->group,
+                                                 pixels->run_words});
+  return count;
+}
+
+/* Numbers the taps that some pixel has, so that those which meet the same pixels follow one another. */
+static void number_taps(const struct ffb_cpu_convolution *convolution, struct ffb_cpu_classes *classes,
+                        const bool rows[FFB_CPU_MAX_KERNEL], const bool columns[FFB_CPU_MAX_KERNEL]) {
+  const int kernel = convolution->window.kernel, stride = convolution->backward ? convolution->window.stride : 1;
+  for (int tap = 0; tap < kernel * kernel; tap++)
+    classes->slots[tap] = -1;
+  for (int residue = 0; residue < stride * stride; residue++) {
+    for (int tap = kernel * kernel - 1; tap >= 0; tap--) {
+      int i = tap / kernel, j = tap % kernel;
+      if (i % stride == residue / stride && j % stride == residue % stride && rows[i] && columns[j])
+        classes->slots[tap] = classes->slot_count++;
     }
   }
 }
 
 void ffb_cpu_find_classes(const struct ffb_cpu_convolution *convolution, struct ffb_cpu_classes *classes) {
-  const int kernel = convolution->window.kernel;
   bool rows[FFB_CPU_MAX_KERNEL] = {false}, columns[FFB_CPU_MAX_KERNEL] = {false};
   *classes = (struct ffb_cpu_classes){0};
   classes->down_count = axis_classes(convolution, convolution->height, convolution->out_height, classes->down);
@@ -101,8 +145,7 @@ void ffb_cpu_find_classes(const struct ffb_cpu_convolution *convolution, struct 
     for (int t = 0; t < classes->along[c].taps; t++)
       columns[classes->along[c].tap + t * classes->along[c].tap_step] = true;
   }
-  for (int tap = 0; tap < kernel * kernel; tap++)
-    classes->slots[tap] = rows[tap / kernel] && columns[tap % kernel] ? classes->slot_count++ : -1;
+  number_taps(convolution, classes, rows, columns);
   for (int down = 0; down < classes->down_count; down++) {
     for (int along = 0; along < classes->along_count; along++) {
       struct ffb_cpu_pixel_class pixels;

@@ -23,7 +23,8 @@ static int64_t plan_images(const struct ffb_cpu_convolution *convolution, struct
   pass->in_place = !convolution->integer || kernels->group == 4;
   pass->panel_count = (convolution->images + panel - 1) / panel;
   pass->image_words = convolution->height * convolution->width * ffb_cpu_channel_words(convolution);
-  pass->row_words = convolution->window.kernel * ffb_cpu_tap_row_words(convolution);
+  pass->row_words =
+      (int64_t)convolution->window.kernel * convolution->window.kernel * ffb_cpu_channel_words(convolution);
   int64_t copied = ffb_cpu_rounded_up(pass->row_words, FFB_CPU_MAX_LANES);
   pass->panels = convolution->scratch;
   pass->rows = pass->panels + pass->panel_count * pass->image_words * panel;
@@ -33,15 +34,17 @@ static int64_t plan_images(const struct ffb_cpu_convolution *convolution, struct
   return pass->start + (convolution->integer ? positions * pass->panel_count * panel : 0) - convolution->scratch;
 }
 
-/* Where the weights of a forward pass outnumber the words that its pixels would gather, and images fill lanes. */
+/* Where images fill lanes, and packing the weights would take longer than packing the source and turning the tiles
+ * around on their way out, which takes about this many times as long for a word. */
+enum { TURN_COST = 3 };
 bool ffb_cpu_images_suits(const struct ffb_cpu_convolution *convolution) {
-  struct ffb_cpu_classes classes;
-  const int64_t panel = convolution->kernels->panel;
-  int64_t lanes = ffb_cpu_rounded_up(convolution->images, panel);
+  const int64_t kernel = convolution->window.kernel, words = ffb_cpu_channel_words(convolution);
+  int64_t lanes = ffb_cpu_rounded_up(convolution->images, convolution->kernels->panel);
   if (convolution->backward || convolution->channels % convolution->group || 4 * convolution->images < 3 * lanes)
     return false;
-  ffb_cpu_find_classes(convolution, &classes);
-  return classes.slot_count * ffb_cpu_channel_words(convolution) * convolution->outputs > classes.gathered_words;
+  int64_t weights = kernel * kernel * words * convolution->outputs;
+  int64_t outputs = convolution->images * convolution->out_height * convolution->out_width * convolution->outputs;
+  return weights > TURN_COST * outputs + convolution->images * convolution->height * convolution->width * words;
 }
 
 size_t ffb_cpu_images_bytes(const struct ffb_cpu_convolution *convolution) {
@@ -90,7 +93,7 @@ typedef void position_function(const struct images_pass *pass, void *to, const s
                                int64_t position, int64_t panel);
 
 /* Calls `work` for positions begin .. end-1, in the order of the classes. */
-static void for_positions(const struct images_pass *pass, struct ffb_cpu_span span, struct ffb_cpu_tile *tile,
+static void for_positions(const struct images_pass *pass, struct ffb_cpu_span span, const struct ffb_cpu_tile *model,
                           position_function *work, void *to) {
   const struct ffb_cpu_convolution *convolution = pass->convolution;
   const struct ffb_cpu_classes *classes = &pass->classes;
@@ -99,9 +102,10 @@ static void for_positions(const struct images_pass *pass, struct ffb_cpu_span sp
   for (int c = 0; c < classes->down_count * classes->along_count; c++) {
     struct ffb_cpu_pixel_class class;
     struct ffb_cpu_segment segments[FFB_CPU_MAX_KERNEL];
+    struct ffb_cpu_tile tile = *model;
     ffb_cpu_make_class(convolution, classes, c / classes->along_count, c % classes->along_count, &class);
-    tile->segments = segments;
-    tile->segment_count = image_segments(pass, &class, segments);
+    tile.segments = segments;
+    tile.segment_count = image_segments(pass, &class, segments);
     for (int64_t i = 0; i < class.down.count * class.along.count; i++, number++) {
       if (number < span.begin || number >= span.end)
         continue;
@@ -111,10 +115,10 @@ static void for_positions(const struct images_pass *pass, struct ffb_cpu_span sp
                                 : 0;
       int64_t position = (class.down.first + down) * convolution->out_width + class.along.first + along;
       for (int64_t p = 0; p < pass->panel_count; p++) {
-        tile->panel = pass->panels + p * panel_words +
-                      from * ffb_cpu_channel_words(convolution) * convolution->kernels->panel;
-        tile->start = pass->start + (position * pass->panel_count + p) * convolution->kernels->panel;
-        work(pass, to, tile, position, p);
+        tile.panel =
+            pass->panels + p * panel_words + from * ffb_cpu_channel_words(convolution) * convolution->kernels->panel;
+        tile.start = pass->start + (position * pass->panel_count + p) * convolution->kernels->panel;
+        work(pass, to, &tile, position, p);
       }
     }
   }

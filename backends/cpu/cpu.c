@@ -178,10 +178,7 @@ void *ffb_cpu_scratch(struct ffb_device *device, const struct ffb_tensor *worksp
 
 /* ---- table ---------------------------------------------------------------------------------------------------- */
 
-#define FFB_CPU_ENTRY_0(NAME, name) [FFB_##NAME] = ffb_cpu_##name,
-#define FFB_CPU_ENTRY_1(NAME, name) [FFB_##NAME] = ffb_cpu_##name,
-#define FFB_CPU_ENTRY_2(NAME, name)
-#define FFB_CPU_ENTRY(NAME, name, optional) FFB_CPU_ENTRY_##optional(NAME, name)
+#define FFB_CPU_ENTRY(NAME, name, optional) [FFB_##NAME] = ffb_cpu_##name,
 
 const struct ffb_backend ffb_backend_cpu = {
     .magic = FFB_BACKEND_MAGIC,

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 18, EXACT_TERMS = 133144 };
+/* INT8 weight gradients multiply several images at a time. */
+enum { CHUNK_BYTES = 1 << 19, EXACT_TERMS = 133144, IMAGES_TOGETHER = 4 };
 
 static int64_t ceiling(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit;
@@ -26,6 +27,16 @@ struct work {
   int64_t strip_rows, chunks;
   int threads;
 };
+
+/* Images of one pixel, which a single tap meets. */
+static bool one_pixel(const struct work *work) {
+  const struct ffb_cpu_depthwise *depthwise = &work->depthwise;
+  return depthwise->height == 1 && depthwise->width == 1 && depthwise->rows == 1 && depthwise->columns == 1 &&
+         depthwise->padding < depthwise->kernel && work->images <= EXACT_TERMS;
+}
+static int64_t only_tap(const struct work *work) {
+  return work->depthwise.padding * (work->depthwise.kernel + 1);
+}
 
 static struct work work_of(const struct ffb_device *device, const struct ffb_tensor *from, const struct ffb_tensor *to,
                            const struct ffb_window *window, bool integer) {
@@ -51,7 +62,7 @@ static struct work work_of(const struct ffb_device *device, const struct ffb_ten
   work.strips = work.chunk_images > 1 ? 1 : ceiling(work.depthwise.rows, work.strip_rows);
   work.chunks = ceiling(work.images, work.chunk_images) * work.strips;
   int64_t outputs = work.depthwise.rows * work.depthwise.columns * work.depthwise.channels * work.images;
-  work.threads = outputs * work.taps < FFB_CPU_SHARED_WORK ? 1 : device->threads;
+  work.threads = outputs * (one_pixel(&work) ? 1 : work.taps) < FFB_CPU_SHARED_WORK ? 1 : device->threads;
   return work;
 }
 
@@ -95,16 +106,31 @@ static void my_vectors(const struct work *work, int32_t *packed, int32_t *buffer
   }
 }
 
+static void my_pixels(const struct work *work, float *factors, struct ffb_cpu_span channels) {
+  const int64_t taps = work->taps, tap = only_tap(work);
+  const struct ffb_cpu_depthwise *depthwise = &work->depthwise;
+  for (int64_t c = channels.begin; c < channels.end; c++)
+    factors[c] = work->integer ? ((const int8_t *)depthwise->weights)[c * taps + tap]
+                               : ((const float *)depthwise->weights)[c * taps + tap];
+  if (work->integer)
+    work->kernels->one_pixel_s8(depthwise, factors, work->images, channels.begin, channels.end);
+  else
+    work->kernels->one_pixel_f32(depthwise, factors, work->images, channels.begin, channels.end);
+}
+
 static bool convolve(struct ffb_device *device, const struct work *work, const struct ffb_tensor *workspace) {
   int32_t *scratch = ffb_cpu_scratch(device, workspace, convolve_bytes(device, work));
   if (!scratch)
     return false;
 #pragma omp parallel num_threads(work->threads)
   {
-    int32_t *packed = scratch + omp_get_thread_num() * convolve_words(work);
+    int parts = omp_get_num_threads(), part = omp_get_thread_num();
+    int32_t *packed = scratch + part * convolve_words(work);
     int32_t *buffer = packed + cache_lines(work->vectors * work->kernels->packed_words(&work->depthwise));
-    my_vectors(work, packed, buffer,
-               ffb_cpu_share(work->chunks * work->vectors, 1, omp_get_num_threads(), omp_get_thread_num()));
+    if (one_pixel(work))
+      my_pixels(work, (float *)scratch, ffb_cpu_share(work->depthwise.channels, FFB_CPU_MAX_LANES, parts, part));
+    else
+      my_vectors(work, packed, buffer, ffb_cpu_share(work->chunks * work->vectors, 1, parts, part));
   }
   return true;
 }
@@ -161,6 +187,8 @@ static struct work weight_work(const struct ffb_device *device, const struct ffb
   struct work work = work_of(device, x, gy, window, integer);
   int64_t pixels = work.depthwise.rows * work.depthwise.columns;
   work.depthwise.gy = gy->data;
+  if (integer)
+    work.chunk_images = ceiling(work.chunk_images, IMAGES_TOGETHER) * IMAGES_TOGETHER;
   if (integer && work.chunk_images * pixels > EXACT_TERMS)
     work.chunk_images = pixels < EXACT_TERMS ? EXACT_TERMS / pixels : 1;
   work.strips = 1;
@@ -226,6 +254,22 @@ static void my_weights(const struct work *work, int32_t *sums, float *gw, bool a
   }
 }
 
+static void my_pixel_weights(const struct work *work, int32_t *sums, float *gw, bool accumulate,
+                             struct ffb_cpu_span channels) {
+  if (work->integer)
+    work->kernels->one_pixel_weight_s8(&work->depthwise, sums, work->images, channels.begin, channels.end);
+  else
+    work->kernels->one_pixel_weight_f32(&work->depthwise, sums, work->images, channels.begin, channels.end);
+  const float scale = work->integer ? work->depthwise.scale : 1, none = 0 * scale;
+  for (int64_t c = channels.begin; c < channels.end; c++) {
+    float *to = gw + c * work->taps, sum = work->integer ? (float)sums[c] : ((const float *)sums)[c];
+    float before = to[only_tap(work)];
+    for (int64_t tap = 0; tap < work->taps; tap++)
+      to[tap] = accumulate ? to[tap] + none : none;
+    to[only_tap(work)] = accumulate ? before + sum * scale : sum * scale;
+  }
+}
+
 /* `extra` bytes of the scratch memory, at its end, are the caller's. */
 static void *weight_scratch(struct ffb_device *device, const struct work *work, const struct ffb_tensor *workspace,
                             size_t extra) {
@@ -236,10 +280,15 @@ static void weigh(const struct work *work, int32_t *scratch, float *gw, bool acc
 #pragma omp parallel num_threads(work->threads)
   {
     int parts = omp_get_num_threads(), part = omp_get_thread_num();
-    int32_t *buffer = scratch + cache_lines(sum_words(work)) + part * weight_buffer_words(work);
-    my_sums(work, scratch, buffer, ffb_cpu_share(work->chunks * work->vectors, 1, parts, part));
+    if (one_pixel(work)) {
+      my_pixel_weights(work, scratch, gw, accumulate,
+                       ffb_cpu_share(work->depthwise.channels, FFB_CPU_MAX_LANES, parts, part));
+    } else {
+      int32_t *buffer = scratch + cache_lines(sum_words(work)) + part * weight_buffer_words(work);
+      my_sums(work, scratch, buffer, ffb_cpu_share(work->chunks * work->vectors, 1, parts, part));
 #pragma omp barrier
-    my_weights(work, scratch, gw, accumulate, ffb_cpu_share(work->vectors, 1, parts, part));
+      my_weights(work, scratch, gw, accumulate, ffb_cpu_share(work->vectors, 1, parts, part));
+    }
   }
 }
 

@@ -50,6 +50,16 @@ struct ffb_cpu_depthwise_kernels {
                      const struct ffb_cpu_depthwise_share *share);
   void (*weight_s8)(const struct ffb_cpu_depthwise *depthwise, int32_t *sums, int32_t *buffer, int64_t channel,
                     const struct ffb_cpu_depthwise_share *share);
+  /* Images of one pixel, channels begin .. end-1 of all of them: one factor for each channel, and sums of x * gy (F32
+   * in order, or S32). */
+  void (*one_pixel_f32)(const struct ffb_cpu_depthwise *depthwise, const float *factors, int64_t images, int64_t begin,
+                        int64_t end);
+  void (*one_pixel_s8)(const struct ffb_cpu_depthwise *depthwise, const float *factors, int64_t images, int64_t begin,
+                       int64_t end);
+  void (*one_pixel_weight_f32)(const struct ffb_cpu_depthwise *depthwise, int32_t *sums, int64_t images, int64_t begin,
+                               int64_t end);
+  void (*one_pixel_weight_s8)(const struct ffb_cpu_depthwise *depthwise, int32_t *sums, int64_t images, int64_t begin,
+                              int64_t end);
 
   /* Pixels of one image, `channels` elements each; sums run over them in order. */
   void (*multiply_pixels)(float *y, const float *x, const float *factor, int64_t channels, int64_t pixels);

@@ -74,7 +74,6 @@ static const char *reference_failure(struct ffb_device *device) {
 
 #define FFB_ENTRY_0(NAME, name) [FFB_##NAME] = ffb_reference_##name,
 #define FFB_ENTRY_1(NAME, name)
-#define FFB_ENTRY_2(NAME, name)
 #define FFB_ENTRY(NAME, name, optional) FFB_ENTRY_##optional(NAME, name)
 
 const struct ffb_backend ffb_backend_reference = {

@@ -12,13 +12,11 @@
 #define FFB_REFERENCE_DECLARE_0(name)                                                                                  \
   bool ffb_reference_##name(struct ffb_device *device, const union ffb_arguments *arguments);
 #define FFB_REFERENCE_DECLARE_1(name)
-#define FFB_REFERENCE_DECLARE_2(name)
 #define FFB_REFERENCE_DECLARE(NAME, name, optional) FFB_REFERENCE_DECLARE_##optional(name)
 FFB_OPERATORS(FFB_REFERENCE_DECLARE)
 #undef FFB_REFERENCE_DECLARE
 #undef FFB_REFERENCE_DECLARE_0
 #undef FFB_REFERENCE_DECLARE_1
-#undef FFB_REFERENCE_DECLARE_2
 
 /* What the direction deviation d = 1 - cos(x, q) is made of. */
 struct ffb_deviation_sums {

@@ -99,15 +99,11 @@ static void emit_input(struct ffb_trainer_state *s, struct ffb_pass *pass, struc
   const int64_t shape[4] = {stage->rows, network->height, network->width, network->channels};
   stage->images = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_U8, "images", shape);
   stage->labels = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
-  pass->nodes[0] = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "input", shape);
   if (pass->failed) /* failures are sticky: it is enough to look once before tensors are touched */
     return;
   ffb_program_input(stage->program, stage->images);
   ffb_program_input(stage->program, stage->labels);
-  union ffb_arguments convert = {.convert_images = {.out = pass->nodes[0], .in = stage->images}};
-  memcpy(convert.convert_images.mean, s->mean, sizeof s->mean);
-  memcpy(convert.convert_images.deviation, s->deviation, sizeof s->deviation);
-  ffb_emit(pass, FFB_CONVERT_IMAGES, &convert);
+  ffb_pass_enter(pass, 0, ffb_emit_images(pass, stage->images, stage->rows, s->mean, s->deviation));
 }
 
 /* The one place where this algorithm differs from backpropagation: a block (a linear layer and the ReLU behind it) gets
@@ -118,7 +114,7 @@ static void emit_learning(struct ffb_trainer_state *s, struct ffb_pass *pass, st
     const struct ffb_layer *layer = &network->layers[i];
     if (layer->kind != FFB_LAYER_LINEAR)
       continue;
-    bool relu = i + 1 < network->layer_count && network->layers[i + 1].kind == FFB_LAYER_RELU;
+    bool relu = i + 1 < network->layer_count && network->layers[i + 1].kind == FFB_LAYER_ACTIVATION;
     int last = relu ? i + 1 : i;
     struct ffb_tensor *gradient = error_of_output;
     if (s->feedback[i]) {
@@ -302,9 +298,16 @@ static bool load(struct ffb_trainer_state *s, const void *from, size_t bytes, st
   return true;
 }
 
-/* Optional. Combinations of options that make no sense are refused here, before anything is built. */
+/* Optional. What this trainer cannot do, and combinations of options that make no sense, are refused here, before
+ * anything is built. */
 static bool validate(const struct ffb_trainer_setup *setup, struct ffb_error *error) {
   const struct options *chosen = setup->options;
+  for (int i = 0; i < setup->network->layer_count; i++) {
+    enum ffb_layer_kind kind = setup->network->layers[i].kind;
+    if (kind != FFB_LAYER_LINEAR && kind != FFB_LAYER_ACTIVATION)
+      return ffb_fail_usage(error, "feedback_alignment: layer %s is neither linear nor an activation: set model=mlp",
+                            setup->network->layers[i].name);
+  }
   if (chosen->feedback == 0 && setup->network->unit_count > 1)
     return ffb_fail_usage(error, "feedback_alignment: option feedback: with 0 no hidden layer learns, choose more");
   return true;

@@ -1,0 +1,51 @@
+-- FF-INT8 on a convolutional network under each reading of the look-ahead loss and each way for an image to carry its
+-- label (what the paper leaves open; algorithms.md of the paper's facts lists the questions).
+local tables = require "lib.tables"
+
+local routes = { { "overlay", "first ten pixels" }, { "plane", "a plane of its own" }, { "pattern", "waves over the image" } }
+local readings = { { "off", "off" }, { "scalar", "scalar" }, { "block", "block" }, { "chain", "chain" } }
+
+local rows = {}
+for _, route in ipairs(routes) do
+  for _, reading in ipairs(readings) do
+    rows[#rows + 1] = { "ff_int8", name = route[1] .. "_" .. reading[1],
+      title = ("look-ahead %s, label: %s"):format(reading[2], route[2]), preset = "tuned", paper = false,
+      lookahead = reading[1], label = route[1], unit = reading[1] == "block" and "layer" or "block" }
+  end
+end
+rows[#rows + 1] = { "ff_int8", name = "one_pass", title = "one-pass, class groups", preset = "one_pass", paper = false }
+rows[#rows + 1] = { "ff_int8", name = "one_pass_layer", title = "one-pass, class groups, a unit is a layer",
+  preset = "one_pass", unit = "layer", paper = false }
+
+local function report(results)
+  local blocks = {}
+  for _, model in ipairs(results.models) do
+    local list = tables.new { { title = "Reading", align = "left" }, { title = "Test %", align = "right" },
+      { title = "Validation %", align = "right" }, { title = "Epochs", align = "right" },
+      { title = "Time s", align = "right" }, { title = "Memory MiB", align = "right" } }
+    for _, row in ipairs(model.rows) do
+      local record = row:record()
+      list:add(row.title, row:text("accuracy"), row:text("validation"), record and tostring(#record.epochs) or "-",
+        row:text("time"), row:text("memory"))
+    end
+    table.move({ { heading = model.title }, list }, 1, 2, #blocks + 1, blocks)
+  end
+  blocks[#blocks + 1] = "Block differs from scalar only where a unit is one layer, so it is trained so."
+  return blocks
+end
+
+return experiment {
+  name = "lookahead",
+  title = "FF-INT8: readings of the look-ahead loss and label routes",
+  models = {
+    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true },
+  },
+  algorithms = rows,
+  defaults = require "tuned",
+  profiles = {
+    smoke = { epochs = 1, train_limit = 320, eval_limit = 100, seeds = { 1 } },
+    quick = { epochs = 5, train_limit = 16000, eval_limit = 2000, seeds = { 1 } },
+    paper = { epochs = 100, seeds = { 1, 2, 3 } },
+  },
+  report = report,
+}

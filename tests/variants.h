@@ -1,0 +1,49 @@
+/* One recipe on every backend, with fused forms and compositions, and with memory of its own for each tensor. A test
+ * program includes this once: it takes the place of the engine's ffb_plan_create to set the plan's test switches. */
+#ifndef FFB_TESTS_VARIANTS_H
+#define FFB_TESTS_VARIANTS_H
+
+#include "tests/trainer_cases.h"
+
+#include <dlfcn.h>
+
+static bool plan_poison, plan_unfused;
+
+struct ffb_plan *ffb_plan_create(const struct ffb_backend *backend, struct ffb_device *device,
+                                 struct ffb_error *error) {
+  struct ffb_plan *(*create)(const struct ffb_backend *, struct ffb_device *, struct ffb_error *);
+  *(void **)&create = dlsym(RTLD_NEXT, "ffb_plan_create");
+  struct ffb_plan *plan = create(backend, device, error);
+  if (plan && plan_poison)
+    ffb_plan_poison(plan);
+  if (plan && plan_unfused)
+    ffb_plan_unfused(plan);
+  return plan;
+}
+
+struct variant {
+  const char *name;
+  const struct ffb_backend *backend;
+  int threads;
+  bool unfused, poison;
+};
+
+/* The first is what the others are compared with. */
+static const struct variant variants[] = {{"reference", &ffb_backend_reference, 1, false, false},
+                                          {"reference, poisoned", &ffb_backend_reference, 1, false, true},
+                                          {"cpu", &ffb_backend_cpu, 1, false, false},
+                                          {"cpu, two threads", &ffb_backend_cpu, 2, false, false},
+                                          {"cpu, compositions", &ffb_backend_cpu, 2, true, false},
+                                          {"cpu, poisoned", &ffb_backend_cpu, 1, false, true}};
+
+static inline void make_variant(struct subject *s, const struct recipe *recipe, const struct variant *variant) {
+  struct recipe changed = *recipe;
+  changed.backend = variant->backend;
+  changed.threads = variant->threads;
+  plan_poison = variant->poison;
+  plan_unfused = variant->unfused;
+  subject_make(s, &changed);
+  plan_poison = plan_unfused = false;
+}
+
+#endif
