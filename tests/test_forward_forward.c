@@ -41,26 +41,8 @@ enum { STEPS = 5, PREDICTED = 6 };
 /* ---- the same bits everywhere ----------------------------------------------------------------------------------- */
 
 static void bits_do_not_depend_on_the_backend(void **state) {
-  for (size_t i = 0; i < COUNT_OF(modes); i++) {
-    struct subject oracle;
-    float wanted[PREDICTED * CLASSES], scores[PREDICTED * CLASSES];
-    make_variant(&oracle, &modes[i], &variants[0]);
-    train(&oracle, *state, 0, STEPS);
-    predict(&oracle, *state, 2, PREDICTED, wanted);
-    for (size_t v = 1; v < COUNT_OF(variants); v++) {
-      char what[600];
-      struct subject s;
-      make_variant(&s, &modes[i], &variants[v]);
-      train(&s, *state, 0, STEPS);
-      snprintf(what, sizeof what, "%s, %s", mode_name(&modes[i]), variants[v].name);
-      assert_same_state(&s, &oracle, what);
-      predict(&s, *state, 2, PREDICTED, scores);
-      if (memcmp(scores, wanted, sizeof scores) != 0)
-        fail_msg("%s: scores differ", what);
-      subject_end(&s);
-    }
-    subject_end(&oracle);
-  }
+  for (size_t i = 0; i < COUNT_OF(modes); i++)
+    assert_same_bits(&modes[i], mode_name(&modes[i]), *state, STEPS, PREDICTED);
 }
 
 /* ---- readings against finite differences ------------------------------------------------------------------------ */

@@ -46,4 +46,32 @@ static inline void make_variant(struct subject *s, const struct recipe *recipe, 
   plan_poison = plan_unfused = false;
 }
 
+/* Every variant ends up with the same persistent tensors after `steps` steps, and predicts the same scores for `rows`
+ * records from the third on. */
+static inline void assert_same_bits(const struct recipe *recipe, const char *name, const struct records *records,
+                                    int64_t steps, int64_t rows) {
+  size_t bytes = (size_t)(rows * CLASSES) * sizeof(float);
+  float *wanted = malloc(bytes), *scores = malloc(bytes);
+  struct subject oracle;
+  assert_true(wanted && scores);
+  make_variant(&oracle, recipe, &variants[0]);
+  train(&oracle, records, 0, steps);
+  predict(&oracle, records, 2, rows, wanted);
+  for (size_t v = 1; v < COUNT_OF(variants); v++) {
+    char what[600];
+    struct subject s;
+    make_variant(&s, recipe, &variants[v]);
+    train(&s, records, 0, steps);
+    snprintf(what, sizeof what, "%s, %s", name, variants[v].name);
+    assert_same_state(&s, &oracle, what);
+    predict(&s, records, 2, rows, scores);
+    if (memcmp(scores, wanted, bytes) != 0)
+      fail_msg("%s: scores differ", what);
+    subject_end(&s);
+  }
+  subject_end(&oracle);
+  free(wanted);
+  free(scores);
+}
+
 #endif

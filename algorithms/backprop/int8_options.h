@@ -51,10 +51,17 @@ static inline void ffb_int8_count(const struct ffb_trainer_setup *setup, const s
   train->mac_s8 = predict->mac_s8 + (train->mac_s8 - predict->mac_s8) * segments + again;
 }
 
+/* For trainers with one product for each, whose options begin with the shared ones. */
+static inline bool ffb_int8_count_operations(const struct ffb_trainer_setup *setup, int64_t rows,
+                                             struct ffb_operation_count *train, struct ffb_operation_count *predict) {
+  ffb_int8_count(setup, setup->options, 1, rows, train, predict);
+  return true;
+}
+
 /* The hooks that are the same in all three. */
 #define FFB_INT8_TRAINER                                                                                               \
   .magic = FFB_TRAINER_MAGIC, .version = FFB_TRAINER_VERSION, .size = sizeof(struct ffb_trainer), .options = options,  \
-  .options_size = sizeof(struct options), .result_version = 1, .flags = FFB_TRAINER_INT8, .create = create,            \
+  .options_size = sizeof(struct options), .result_version = 2, .flags = FFB_TRAINER_INT8, .create = create,            \
   .destroy = ffb_backprop_destroy, .train_step = ffb_backprop_train_step, .end_epoch = ffb_backprop_end_epoch,         \
   .predict = ffb_backprop_predict, .plan = ffb_backprop_plan, .save = ffb_backprop_save, .load = ffb_backprop_load,    \
   .diverged = ffb_backprop_diverged, .weights_loaded = ffb_backprop_weights_loaded

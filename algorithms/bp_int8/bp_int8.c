@@ -21,14 +21,7 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
   return ffb_backprop_create(state, setup, &policy, error);
 }
 
-static bool count_operations(const struct ffb_trainer_setup *setup, int64_t rows, struct ffb_operation_count *train,
-                             struct ffb_operation_count *predict) {
-  const struct options *chosen = setup->options;
-  ffb_int8_count(setup, &chosen->int8, 1, rows, train, predict);
-  return true;
-}
-
 extern const struct ffb_trainer ffbench_trainer;
 const struct ffb_trainer ffbench_trainer = {FFB_INT8_TRAINER, .name = "bp_int8",
                                             .description = "backpropagation, everything quantised directly to INT8",
-                                            .count_operations = count_operations};
+                                            .count_operations = ffb_int8_count_operations};

@@ -1,5 +1,6 @@
 /* The CPU backend: choice of kernels, device, memory, table. */
 #include "backends/cpu/device.h"
+#include "backends/host.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -114,45 +115,16 @@ static void cpu_describe(struct ffb_device *device, ffb_describe_function *say, 
 
 /* ---- memory --------------------------------------------------------------------------------------------------- */
 
-/* Weights are walked in strides of a row, so a large arena asks for large pages. The block that the host gave is kept
- * in front of the aligned address. */
+/* Weights are walked in strides of a row, so a large arena asks for large pages. */
 static void *cpu_allocate(struct ffb_device *device, size_t bytes) {
   const size_t large = (size_t)1 << 21, alignment = bytes < large ? FFB_CPU_ALIGNMENT : large;
-  struct ffb_error error = {0};
-  char *block = NULL;
-  if (bytes <= SIZE_MAX - 2 * alignment)
-    block = ffb_allocate(bytes + 2 * alignment, 1, &error);
-  if (!block) {
+  void *memory = ffb_host_allocate(bytes, alignment);
+  if (!memory)
     snprintf(device->failure, sizeof device->failure, "backend cpu: no memory for an arena of %zu bytes: lower --batch",
              bytes);
-    return NULL;
-  }
-  char *memory = ffb_cpu_aligned(block + sizeof block, alignment);
-  memcpy(memory - sizeof block, &block, sizeof block);
-  if (alignment == large)
+  else if (alignment == large)
     madvise(memory, bytes, MADV_HUGEPAGE); /* advice: a kernel that does not take it costs only time */
   return memory;
-}
-
-static void cpu_release(struct ffb_device *device, void *memory) {
-  (void)device;
-  if (!memory)
-    return;
-  char *block = NULL;
-  memcpy(&block, (char *)memory - sizeof block, sizeof block);
-  ffb_free(block);
-}
-
-static bool cpu_transfer(struct ffb_device *device, void *to, const void *from, size_t bytes) {
-  (void)device;
-  if (bytes)
-    memcpy(to, from, bytes);
-  return true;
-}
-
-static bool cpu_synchronise(struct ffb_device *device) {
-  (void)device;
-  return true;
 }
 
 static const char *cpu_failure(struct ffb_device *device) {
@@ -190,10 +162,10 @@ const struct ffb_backend ffb_backend_cpu = {
     .close = cpu_close,
     .describe = cpu_describe,
     .allocate = cpu_allocate,
-    .release = cpu_release,
-    .write = cpu_transfer,
-    .read = cpu_transfer,
-    .synchronise = cpu_synchronise,
+    .release = ffb_host_release,
+    .write = ffb_host_transfer,
+    .read = ffb_host_transfer,
+    .synchronise = ffb_host_synchronise,
     .workspace = ffb_cpu_workspace,
     .failure = cpu_failure,
     .operators = {FFB_OPERATORS(FFB_CPU_ENTRY)},

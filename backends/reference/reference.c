@@ -1,4 +1,5 @@
 #include "backends/reference/reference.h"
+#include "backends/host.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -32,39 +33,9 @@ static void reference_describe(struct ffb_device *device, ffb_describe_function 
   say(to, "int8_kernel", "plain C, sums in INT32");
 }
 
-/* The block that the host gave lies in front of the aligned address. */
 static void *reference_allocate(struct ffb_device *device, size_t bytes) {
   (void)device;
-  const size_t alignment = 64;
-  if (bytes > SIZE_MAX - 2 * alignment)
-    return NULL;
-  char *block = ffb_allocate(bytes + 2 * alignment, 1, NULL);
-  if (!block)
-    return NULL;
-  char *memory = block + 2 * alignment - (uintptr_t)block % alignment;
-  memcpy(memory - sizeof block, &block, sizeof block);
-  return memory;
-}
-
-static void reference_release(struct ffb_device *device, void *memory) {
-  (void)device;
-  if (!memory)
-    return;
-  char *block = NULL;
-  memcpy(&block, (char *)memory - sizeof block, sizeof block);
-  ffb_free(block);
-}
-
-static bool reference_transfer(struct ffb_device *device, void *to, const void *from, size_t bytes) {
-  (void)device;
-  if (bytes)
-    memcpy(to, from, bytes);
-  return true;
-}
-
-static bool reference_synchronise(struct ffb_device *device) {
-  (void)device;
-  return true;
+  return ffb_host_allocate(bytes, 64);
 }
 
 static const char *reference_failure(struct ffb_device *device) {
@@ -86,10 +57,10 @@ const struct ffb_backend ffb_backend_reference = {
     .close = reference_close,
     .describe = reference_describe,
     .allocate = reference_allocate,
-    .release = reference_release,
-    .write = reference_transfer,
-    .read = reference_transfer,
-    .synchronise = reference_synchronise,
+    .release = ffb_host_release,
+    .write = ffb_host_transfer,
+    .read = ffb_host_transfer,
+    .synchronise = ffb_host_synchronise,
     .failure = reference_failure,
     .operators = {FFB_OPERATORS(FFB_ENTRY)},
 };
