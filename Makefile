@@ -119,7 +119,7 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
-test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (under three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about two minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 
 lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
@@ -128,7 +128,7 @@ lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
 ci:  ## all that CI does: installs its tools, tests, lint, sanitizers, a smoke check
 	@bash .ci/run
 
-bench: all $(BENCHES)  ## step times, multiply-accumulates a second, ratio to this machine's peaks
+bench: all $(BENCHES)  ## products, convolutions and whole steps of every network, ratio to this machine's peaks
 	@scripts/bench $(BUILD)
 
 data:  ## download MNIST and CIFAR-10 into ./data, checked

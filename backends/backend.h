@@ -123,7 +123,10 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(CONVOLVE_UPDATE_F32, convolve_update_f32, 1)                                                                       \
   X(CONVOLVE_UPDATE_S8, convolve_update_s8, 1)                                                                         \
   X(BATCH_NORMALISE_S8, batch_normalise_s8, 1)                                                                         \
-  X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)
+  X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)                                                       \
+  X(BATCH_NORMALISE_POOL, batch_normalise_pool, 1)                                                                     \
+  X(BATCH_NORMALISE_POOL_GRADIENT, batch_normalise_pool_gradient, 1)                                                   \
+  X(SUQ_IN_PLACE, suq_in_place, 1)
 
 enum ffb_operator {
 #define FFB_ENUMERATOR(NAME, name, optional) FFB_##NAME,
@@ -224,7 +227,7 @@ struct ffb_suq_scale {
 
 enum ffb_rounding {
   FFB_ROUND_NEAREST,    /* nearest, ties to even */
-  FFB_ROUND_STOCHASTIC, /* floor(v + u), u = ffb_random_uniform(seed, purpose, step, element index) */
+  FFB_ROUND_STOCHASTIC, /* floor(v + u), u = ffb_random_rounding(seed, purpose, step, element index) */
 };
 
 /* q = clamp(round(x / s), -127, 127). v = x * (1 / s) computed in FP32 in exactly this form (reciprocal first), so that
@@ -241,6 +244,12 @@ struct ffb_suq_quantise {
 
 /* Scale, and quantise, in one call (optional slot; composition: SUQ_SCALE, SUQ_QUANTISE). */
 struct ffb_suq_tensor {
+  struct ffb_suq_scale scale;
+  struct ffb_suq_quantise quantise;
+};
+
+/* The same where q lies over the first bytes of x. What the rest of x holds afterwards is open. */
+struct ffb_suq_in_place {
   struct ffb_suq_scale scale;
   struct ffb_suq_quantise quantise;
 };
@@ -682,6 +691,27 @@ struct ffb_max_pool_gradient {
   struct ffb_tensor *gx;     /* out F32 [M][H][W][C] */
   struct ffb_tensor *gy;     /* F32 [M][P][Q][C] */
   struct ffb_tensor *argmax; /* U8 [M][P][Q][C] */
+  struct ffb_window window;
+};
+
+/* Normalised and pooled in one: only x and the pooled map lie in memory. Composition: BATCH_NORMALISE, MAX_POOL over
+ * its y. `normalise` has no y, shortcut or mask. Windows of at most FFB_NORMALISED_POOL_KERNEL pixels a side. */
+enum { FFB_NORMALISED_POOL_KERNEL = 11 };
+struct ffb_batch_normalise_pool {
+  struct ffb_tensor *y; /* out F32 [M][P][Q][C] */
+  struct ffb_batch_normalise normalise;
+  struct ffb_window window;
+};
+
+/* Its gradient, from the gradient of the pooled map, or from that of the pooled map's goodness. What was largest is
+ * found again from x. Composition: BATCH_NORMALISE, MAX_POOL with argmax, GOODNESS_GRADIENT over its y,
+ * MAX_POOL_GRADIENT, BATCH_NORMALISE_GRADIENT. */
+struct ffb_batch_normalise_pool_gradient {
+  struct ffb_batch_normalise_gradient gradient; /* gy is null; gx may be x */
+  struct ffb_tensor *gy;                        /* F32 [M][P][Q][C]; null with goodness */
+  struct ffb_tensor *goodness;                  /* dL/dG F32 [M][groups]; null with gy */
+  int groups;
+  bool mean; /* as in GOODNESS_GRADIENT */
   struct ffb_window window;
 };
 

@@ -52,6 +52,13 @@ static inline float ffb_random_uniform(uint64_t seed, uint32_t purpose, uint32_t
   return (float)(ffb_random_bits(seed, purpose, step, index) >> 8) * 0x1p-24f;
 }
 
+/* The draw of stochastic rounding, in (0, 1) and exact in FP32: element i uses half-word i % 8 of block i / 8, the low
+ * half of a word first. 16 bits are enough: the mean of what is rounded is off by at most 2^-17 of a quantum. */
+static inline float ffb_random_rounding(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
+  uint32_t word = ffb_random_bits(seed, purpose, step, index / 2);
+  return ((float)(index % 2 ? word >> 16 : word & 0xFFFFu) + 0.5f) * 0x1p-16f;
+}
+
 /* Uniform in 0 .. bound-1 (multiply-shift; bias below 2^-32 * bound). */
 static inline uint32_t ffb_random_below(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index,
                                         uint32_t bound) {

@@ -1,5 +1,5 @@
 -- FF-INT8 on a convolutional network under each reading of the look-ahead loss and each way for an image to carry its
--- label (what the paper leaves open; algorithms.md of the paper's facts lists the questions).
+-- label: what the paper leaves open (docs/convolutional.md).
 local tables = require "lib.tables"
 
 local routes = { { "overlay", "first ten pixels" }, { "plane", "a plane of its own" }, { "pattern", "waves over the image" } }
@@ -8,14 +8,17 @@ local readings = { { "off", "off" }, { "scalar", "scalar" }, { "block", "block" 
 local rows = {}
 for _, route in ipairs(routes) do
   for _, reading in ipairs(readings) do
-    rows[#rows + 1] = { "ff_int8", name = route[1] .. "_" .. reading[1],
+    rows[#rows + 1] = { "ff_int8", name = "ff_int8_" .. route[1] .. "_" .. reading[1],
       title = ("look-ahead %s, label: %s"):format(reading[2], route[2]), preset = "tuned", paper = false,
-      lookahead = reading[1], label = route[1], unit = reading[1] == "block" and "layer" or "block" }
+      goodness = "mean_squares", theta = 1, pattern_amplitude = 1, lookahead = reading[1],
+      learning_rate = 0.3, label = route[1], unit = reading[1] == "block" and "layer" or "block" }
   end
 end
-rows[#rows + 1] = { "ff_int8", name = "one_pass", title = "one-pass, class groups", preset = "one_pass", paper = false }
-rows[#rows + 1] = { "ff_int8", name = "one_pass_layer", title = "one-pass, class groups, a unit is a layer",
-  preset = "one_pass", unit = "layer", paper = false }
+for _, unit in ipairs { "block", "layer" } do
+  rows[#rows + 1] = { "ff_int8", name = "ff_int8_one_pass_" .. unit, title = "one-pass, a unit is a " .. unit,
+    preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest", learning_rate = 0.2, unit = unit,
+    paper = false }
+end
 
 local function report(results)
   local blocks = {}
@@ -41,7 +44,6 @@ return experiment {
     resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true },
   },
   algorithms = rows,
-  defaults = require "tuned",
   profiles = {
     smoke = { epochs = 1, train_limit = 320, eval_limit = 100, seeds = { 1 } },
     quick = { epochs = 5, train_limit = 16000, eval_limit = 2000, seeds = { 1 } },

@@ -347,6 +347,17 @@ static void prepare_progress(struct run *run) {
                   (long long)ledger->batch);
 }
 
+/* Ranges of INT8 activations come from training steps and are in no weight file. */
+static bool can_evaluate(const struct run *run, struct ffb_error *error) {
+  const struct ffb_trainer *trainer = run->assembly.parts.trainer;
+  return run->config->epochs > 0 || !(trainer->flags & FFB_TRAINER_INT8) ||
+         ffb_fail_usage(error,
+                        "%s cannot evaluate before it has trained: the ranges of its INT8 activations come from "
+                        "training steps; train with --epochs 1 at least, or evaluate FP32 weights with --algorithm "
+                        "bp_fp32",
+                        trainer->name);
+}
+
 static bool prepare(struct run *run, struct ffb_error *error) {
   interrupt_watch();
   if (interrupt_asked()) {
@@ -356,7 +367,8 @@ static bool prepare(struct run *run, struct ffb_error *error) {
     return false;
   }
   provenance_start(&run->provenance);
-  bool ok = assembly_make(&run->assembly, run->config, error) && prepare_record(run, error) &&
+  bool ok = assembly_make(&run->assembly, run->config, error) && can_evaluate(run, error) &&
+            prepare_record(run, error) &&
             (run->identity =
                  identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads, error)) &&
             ledger_begin(&run->ledger, error) && prepare_checkpoint(run, error) && prepare_meters(run, error);

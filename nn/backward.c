@@ -86,7 +86,9 @@ static struct ffb_quantiser gradient_quantiser(struct ffb_pass *pass, int number
                             ffb_pass_purpose(pass, FFB_STREAM_GRADIENT, number));
 }
 
-static struct ffb_quantised_gradient quantise_gradient(struct ffb_pass *pass, int number, struct ffb_tensor *gy) {
+/* With `spent` nothing needs the FP32 form afterwards. */
+static struct ffb_quantised_gradient quantise_gradient(struct ffb_pass *pass, int number, struct ffb_tensor *gy,
+                                                       bool spent) {
   const struct ffb_precision *precision = &pass->parameters->precision;
   struct ffb_layer_parameters *own = ffb_pass_own(pass, number);
   if (pass->failed)
@@ -98,7 +100,9 @@ static struct ffb_quantised_gradient quantise_gradient(struct ffb_pass *pass, in
              .multiplier = own->multiplier, .alpha = precision->alpha, .beta = precision->beta,
              .tracking = precision->tracking, .gaussian_test = precision->gaussian_test);
   struct ffb_quantiser quantiser = gradient_quantiser(pass, number, gy, gy->shape);
-  return (struct ffb_quantised_gradient){.parts = {ffb_emit_quantised(pass, &quantiser, gy)}, .count = 1};
+  return (struct ffb_quantised_gradient){
+      .parts = {spent ? ffb_emit_quantised_over(pass, &quantiser, gy) : ffb_emit_quantised(pass, &quantiser, gy)},
+      .count = 1};
 }
 
 /* Whether a linear layer alone reads the node, and a ReLU of the range made it: then the product that gives the node's
@@ -172,8 +176,10 @@ static void backward_product(struct ffb_pass *pass, int number, const struct ran
   bool input_gradient = wants_gradient(pass, range, layer->inputs[0]);
   struct ffb_quantised_gradient gq = pass->traces[number].gradient_q;
   struct ffb_tensor *gy = take_gradient(pass, number, &owned);
+  /* The FP32 bytes stay taken: an input gradient would find no room there. */
+  bool spent = owned && !linear && !input_gradient && !ffb_pass_own(pass, number)->bias;
   if (precision->int8 && !gq.count)
-    gq = quantise_gradient(pass, number, gy);
+    gq = quantise_gradient(pass, number, gy, spent);
   /* INT8 weights were rounded before the update, so the weight gradient may come first and free the layer's input. */
   bool learn_first = precision->int8 && !linear && !precision->int8_weights;
   if (learn_first && input_gradient)
@@ -216,6 +222,31 @@ static int quantising_layer(const struct ffb_pass *pass, int number) {
   return -1;
 }
 
+static void emit_norm_gradient(struct ffb_pass *pass, int number, struct ffb_batch_normalise_gradient *gradient) {
+  int pool = pass->traces[number].pool, convolution = pool ? -1 : quantising_layer(pass, number);
+  if (pool) {
+    struct ffb_batch_normalise_pool_gradient pooled = {
+        .gradient = *gradient, .gy = gradient->gy, .window = ffb_pass_layer(pass, pool)->window};
+    pooled.gradient.gy = NULL;
+    if (!pooled.gy) {
+      pooled.goodness = pass->goodness.gradient;
+      pooled.groups = pass->goodness.groups;
+      pooled.mean = pass->goodness.mean;
+    }
+    ffb_emit(pass, FFB_BATCH_NORMALISE_POOL_GRADIENT, &(union ffb_arguments){.batch_normalise_pool_gradient = pooled});
+  } else if (convolution >= 0) {
+    struct ffb_quantiser quantiser = gradient_quantiser(pass, convolution, NULL, gradient->x->shape);
+    FFB_EMIT(pass, BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, .gradient = *gradient,
+             .scale = quantiser.scale, .quantise = quantiser.quantise);
+    pass->traces[convolution].gradient_q = (struct ffb_quantised_gradient){
+        .parts = {{.q = quantiser.quantise.q, .scale = quantiser.quantise.scale}}, .count = 1};
+    return;
+  } else {
+    ffb_emit(pass, FFB_BATCH_NORMALISE_GRADIENT, &(union ffb_arguments){.batch_normalise_gradient = *gradient});
+  }
+  give_gradient(pass, ffb_pass_layer(pass, number)->inputs[0], gradient->gx);
+}
+
 static void backward_batch_norm(struct ffb_pass *pass, int number, const struct range *range) {
   const struct ffb_layer *layer = ffb_pass_layer(pass, number);
   const struct ffb_layer_trace *trace = &pass->traces[number];
@@ -225,9 +256,9 @@ static void backward_batch_norm(struct ffb_pass *pass, int number, const struct 
   if (pass->failed)
     return;
   struct ffb_batch_normalise_gradient gradient = {
-      .gx = pass->preserve ? ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0])
-            : owned        ? gy
-                           : x,
+      .gx = pass->preserve          ? ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0])
+            : owned && !trace->pool ? gy
+                                    : x,
       .ggamma = ffb_emit_tensor(pass, FFB_TAG_GRADIENTS, FFB_F32, "gamma_gradient", own->weight->shape),
       .gbeta = ffb_emit_tensor(pass, FFB_TAG_GRADIENTS, FFB_F32, "beta_gradient", own->weight->shape),
       .gy = gy,
@@ -237,17 +268,7 @@ static void backward_batch_norm(struct ffb_pass *pass, int number, const struct 
       .gamma = own->weight,
       .beta = own->bias,
       .activation = joined_activation(pass, number)};
-  int convolution = quantising_layer(pass, number);
-  if (convolution >= 0) {
-    struct ffb_quantiser quantiser = gradient_quantiser(pass, convolution, NULL, x->shape);
-    FFB_EMIT(pass, BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, .gradient = gradient,
-             .scale = quantiser.scale, .quantise = quantiser.quantise);
-    pass->traces[convolution].gradient_q = (struct ffb_quantised_gradient){
-        .parts = {{.q = quantiser.quantise.q, .scale = quantiser.quantise.scale}}, .count = 1};
-  } else {
-    ffb_emit(pass, FFB_BATCH_NORMALISE_GRADIENT, &(union ffb_arguments){.batch_normalise_gradient = gradient});
-    give_gradient(pass, layer->inputs[0], gradient.gx);
-  }
+  emit_norm_gradient(pass, number, &gradient);
   if (range->update)
     ffb_pass_learn_norm(pass, number, gradient.ggamma, gradient.gbeta);
 }
@@ -295,6 +316,10 @@ static void backward_max_pool(struct ffb_pass *pass, int number, const struct ra
   struct ffb_tensor *gy = take_gradient(pass, number, &owned);
   if (!wants_gradient(pass, range, layer->inputs[0]))
     return;
+  if (pass->traces[number].fused) { /* the normalisation takes the pooled map's */
+    give_gradient(pass, layer->inputs[0], gy);
+    return;
+  }
   struct ffb_tensor *gx = ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0]);
   FFB_EMIT(pass, MAX_POOL_GRADIENT, max_pool_gradient, .gx = gx, .gy = gy, .argmax = pass->traces[number].argmax,
            .window = layer->window);
@@ -339,6 +364,10 @@ static void backward_dropout(struct ffb_pass *pass, int number, const struct ran
              .by_row = layer->by_row, .purpose = pass->traces[number].purpose, .seed = pass->parameters->seed);
   }
   give_gradient(pass, layer->inputs[0], gx);
+}
+
+bool ffb_pass_learns_from_goodness(const struct ffb_pass *pass, int layer) {
+  return ffb_pass_layer(pass, layer)->kind == FFB_LAYER_MAX_POOL && pass->traces[layer].fused;
 }
 
 typedef void backward_layer(struct ffb_pass *pass, int number, const struct range *range);

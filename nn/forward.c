@@ -152,7 +152,26 @@ static void forward_add(struct ffb_pass *pass, int number) {
   pass->nodes[layer->output] = y;
 }
 
+/* Where nothing else reads the normalised map, it never lies in memory. */
+static bool forward_normalised_pool(struct ffb_pass *pass, int number) {
+  const struct ffb_layer *layer = ffb_pass_layer(pass, number);
+  int input = layer->inputs[0];
+  struct ffb_pending *pending = &pass->pending[input];
+  if (!joins(pass, input) || pending->shortcut >= 0 || layer->window.kernel > FFB_NORMALISED_POOL_KERNEL ||
+      !ffb_pass_has(pass, FFB_BATCH_NORMALISE_POOL) || !ffb_pass_has(pass, FFB_BATCH_NORMALISE_POOL_GRADIENT))
+    return false;
+  struct ffb_batch_normalise normalise = ffb_pass_normalisation(pass, input);
+  struct ffb_tensor *y = pass->nodes[layer->output] = ffb_emit_node(pass, FFB_TAG_ACTIVATIONS, layer->output);
+  FFB_EMIT(pass, BATCH_NORMALISE_POOL, batch_normalise_pool, .y = y, .normalise = normalise, .window = layer->window);
+  pass->traces[pending->norm].pool = number;
+  pass->traces[number].fused = true;
+  pending->waits = false;
+  return true;
+}
+
 static void forward_max_pool(struct ffb_pass *pass, int number) {
+  if (forward_normalised_pool(pass, number))
+    return;
   const struct ffb_layer *layer = ffb_pass_layer(pass, number);
   struct ffb_tensor *x = ffb_pass_values(pass, layer->inputs[0]);
   struct ffb_tensor *y = ffb_emit_node(pass, FFB_TAG_ACTIVATIONS, layer->output);

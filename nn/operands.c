@@ -95,6 +95,9 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
     [FFB_SUQ_TENSOR] = {SCALE_OPERANDS(suq_tensor.scale), OPERAND(suq_tensor.quantise.q, WRITE, S8),
                         OPERAND(suq_tensor.quantise.x, READ, F32),
                         OPERAND(suq_tensor.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_SUQ_IN_PLACE] = {SCALE_OPERANDS(suq_in_place.scale), OPERAND(suq_in_place.quantise.x, READ | WRITE, F32),
+                          OPERAND(suq_in_place.quantise.q, WRITE, S8),
+                          OPERAND(suq_in_place.quantise.step, READ | OPTIONAL, U32)},
     [FFB_LINEAR_F32] = {OPERAND(linear_f32.y, WRITE, F32), OPERAND(linear_f32.x, READ, F32),
                         OPERAND(linear_f32.w, READ, F32), OPERAND(linear_f32.bias, READ | OPTIONAL, F32),
                         OPERAND(linear_f32.mask, READ | OPTIONAL, F32),
@@ -152,6 +155,18 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                                          OPERAND(batch_normalise_gradient_s8.quantise.q, WRITE, S8),
                                          SCALE_OPERANDS(batch_normalise_gradient_s8.scale),
                                          OPERAND(batch_normalise_gradient_s8.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_BATCH_NORMALISE_POOL] = {OPERAND(batch_normalise_pool.y, WRITE, F32),
+                                  NORMALISE_OPERANDS(batch_normalise_pool.normalise)},
+    [FFB_BATCH_NORMALISE_POOL_GRADIENT] = {OPERAND(batch_normalise_pool_gradient.gradient.gx, WRITE, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.ggamma, WRITE, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.gbeta, WRITE, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.x, READ, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.mean, READ, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.inverse, READ, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.gamma, READ, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gradient.beta, READ, F32),
+                                           OPERAND(batch_normalise_pool_gradient.gy, READ | OPTIONAL, F32),
+                                           OPERAND(batch_normalise_pool_gradient.goodness, READ | OPTIONAL, F32)},
     [FFB_MAX_POOL] = {OPERAND(max_pool.y, WRITE, F32), OPERAND(max_pool.argmax, WRITE | OPTIONAL, U8),
                       OPERAND(max_pool.x, READ, F32)},
     [FFB_MAX_POOL_GRADIENT] = {OPERAND(max_pool_gradient.gx, WRITE, F32), OPERAND(max_pool_gradient.gy, READ, F32),
@@ -311,6 +326,20 @@ static bool normalise_gradient_fits(const struct ffb_batch_normalise_gradient *a
          channels_fit(a->x, a->ggamma, a->gbeta) && same_elements(a->gx, a->x) && same_elements(a->gy, a->x);
 }
 
+static bool normalised_pool_fits(const struct ffb_batch_normalise_pool *a) {
+  return normalise_fits(&a->normalise) && !a->normalise.y && !a->normalise.shortcut && !a->normalise.mask &&
+         window_fits(a->y, a->normalise.x, &a->window) && a->window.kernel <= FFB_NORMALISED_POOL_KERNEL &&
+         a->y->shape[3] == a->normalise.x->shape[3];
+}
+
+static bool normalised_pool_gradient_fits(const struct ffb_batch_normalise_pool_gradient *a) {
+  const struct ffb_tensor *x = a->gradient.x;
+  return normalise_gradient_fits(&a->gradient) && !a->gradient.gy && !a->gy != !a->goodness &&
+         a->window.kernel <= FFB_NORMALISED_POOL_KERNEL &&
+         (!a->gy || (window_fits(a->gy, x, &a->window) && a->gy->shape[3] == x->shape[3])) &&
+         (!a->goodness || (a->groups > 0 && ffb_elements(a->goodness) == ffb_rows(x) * a->groups));
+}
+
 static bool by_channel(const struct ffb_tensor *image, const struct ffb_tensor *vector) {
   return ffb_rows(image) == ffb_rows(vector) && ffb_columns(vector) == ffb_channels(image);
 }
@@ -319,6 +348,12 @@ static bool quantise_fits(const struct ffb_suq_scale *scale, const struct ffb_su
                           const struct ffb_tensor *like) {
   return same_elements(quantise->q, like) && quantise->scale == scale->scale &&
          (quantise->rounding == FFB_ROUND_NEAREST || quantise->step);
+}
+
+static bool quantise_in_place_fits(const struct ffb_suq_in_place *a) {
+  bool absmax = a->scale.range == FFB_RANGE_ABSMAX;
+  return quantise_fits(&a->scale, &a->quantise, a->quantise.x) && (!absmax || a->scale.x == a->quantise.x) &&
+         a->quantise.q->data == a->quantise.x->data;
 }
 
 static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a) {
@@ -360,6 +395,8 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
     return same_elements(a->suq_tensor.quantise.q, a->suq_tensor.quantise.x) &&
            a->suq_tensor.quantise.scale == a->suq_tensor.scale.scale &&
            (a->suq_tensor.quantise.rounding == FFB_ROUND_NEAREST || a->suq_tensor.quantise.step);
+  case FFB_SUQ_IN_PLACE:
+    return quantise_in_place_fits(&a->suq_in_place);
   case FFB_SUQ_SEGMENTS:
     return same_elements(a->suq_segments.fine, a->suq_segments.x) &&
            same_elements(a->suq_segments.coarse, a->suq_segments.x);
@@ -421,6 +458,10 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
     return normalise_gradient_fits(&a->batch_normalise_gradient_s8.gradient) &&
            quantise_fits(&a->batch_normalise_gradient_s8.scale, &a->batch_normalise_gradient_s8.quantise,
                          a->batch_normalise_gradient_s8.gradient.x);
+  case FFB_BATCH_NORMALISE_POOL:
+    return normalised_pool_fits(&a->batch_normalise_pool);
+  case FFB_BATCH_NORMALISE_POOL_GRADIENT:
+    return normalised_pool_gradient_fits(&a->batch_normalise_pool_gradient);
   case FFB_MAX_POOL:
     return window_fits(a->max_pool.y, a->max_pool.x, &a->max_pool.window) &&
            a->max_pool.y->shape[3] == a->max_pool.x->shape[3] && same_elements(a->max_pool.argmax, a->max_pool.y) &&

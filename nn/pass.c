@@ -169,6 +169,21 @@ struct ffb_quantised ffb_emit_quantised(struct ffb_pass *pass, const struct ffb_
   return (struct ffb_quantised){.q = quantise.q, .scale = quantise.scale};
 }
 
+struct ffb_quantised ffb_emit_quantised_over(struct ffb_pass *pass, struct ffb_quantiser *quantiser,
+                                             struct ffb_tensor *x) {
+  struct ffb_suq_scale *scale = &quantiser->scale;
+  struct ffb_suq_quantise *quantise = &quantiser->quantise;
+  if (pass->failed || !ffb_pass_has(pass, FFB_SUQ_IN_PLACE))
+    return ffb_emit_quantised(pass, quantiser, x);
+  quantise->q =
+      ffb_plan_overlay(pass->parameters->plan, x, FFB_TAG_QUANTISED, FFB_S8, "quantised", x->shape, pass->error);
+  pass->failed = !quantise->q;
+  quantise->x = x;
+  scale->x = scale->range == FFB_RANGE_ABSMAX ? x : NULL;
+  FFB_EMIT(pass, SUQ_IN_PLACE, suq_in_place, .scale = *scale, .quantise = *quantise);
+  return (struct ffb_quantised){.q = quantise->q, .scale = quantise->scale};
+}
+
 /* How `layer` rounds the node that it reads. */
 static struct ffb_quantiser input_quantiser(struct ffb_pass *pass, int layer) {
   int node = ffb_pass_layer(pass, layer)->inputs[0];
@@ -206,9 +221,22 @@ void ffb_pass_enter(struct ffb_pass *pass, int node, struct ffb_tensor *values) 
   pass->masks[node] = NULL;
 }
 
-void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer) {
+void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer, bool over) {
+  if (over && pass->nodes[node] && !pass->inputs[node].q) {
+    struct ffb_quantiser quantiser = input_quantiser(pass, layer);
+    pass->inputs[node] = ffb_emit_quantised_over(pass, &quantiser, pass->nodes[node]);
+  }
   ffb_pass_input_q(pass, layer);
   pass->nodes[node] = NULL;
+}
+
+void ffb_pass_compact(struct ffb_pass *pass, int node) {
+  struct ffb_quantised *copy = &pass->inputs[node];
+  if (pass->failed || !copy->q || !ffb_pass_has(pass, FFB_SUQ_IN_PLACE))
+    return;
+  struct ffb_tensor *q = ffb_emit_tensor(pass, FFB_TAG_QUANTISED, FFB_S8, "quantised", copy->q->shape);
+  FFB_EMIT(pass, COPY, copy, .out = q, .in = copy->q);
+  copy->q = q;
 }
 
 void ffb_pass_forget(struct ffb_pass *pass, int first, int count) {
@@ -228,7 +256,7 @@ static struct ffb_tensor *emit_mask(struct ffb_pass *pass, int node) {
   return ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_U8, "mask", (int64_t[4]){(elements + 7) / 8, 1, 1, 1});
 }
 
-static struct ffb_batch_normalise normalisation_of(struct ffb_pass *pass, int node) {
+struct ffb_batch_normalise ffb_pass_normalisation(struct ffb_pass *pass, int node) {
   const struct ffb_pending *pending = &pass->pending[node];
   const struct ffb_layer_trace *trace = &pass->traces[pending->norm];
   struct ffb_layer_parameters *own = ffb_pass_own(pass, pending->norm);
@@ -247,7 +275,7 @@ struct ffb_tensor *ffb_pass_values(struct ffb_pass *pass, int node) {
   if (pass->failed || pass->nodes[node])
     return pass->nodes[node];
   if (pass->pending[node].waits) {
-    struct ffb_batch_normalise normalise = normalisation_of(pass, node);
+    struct ffb_batch_normalise normalise = ffb_pass_normalisation(pass, node);
     normalise.y = ffb_emit_node(pass, FFB_TAG_ACTIVATIONS, node);
     ffb_emit(pass, FFB_BATCH_NORMALISE, &(union ffb_arguments){.batch_normalise = normalise});
     pass->nodes[node] = normalise.y;
@@ -269,7 +297,7 @@ struct ffb_quantised ffb_pass_input_q(struct ffb_pass *pass, int layer) {
     struct ffb_quantiser quantiser = input_quantiser(pass, layer);
     return pass->inputs[node] = ffb_emit_quantised(pass, &quantiser, values);
   }
-  struct ffb_batch_normalise normalise = normalisation_of(pass, node);
+  struct ffb_batch_normalise normalise = ffb_pass_normalisation(pass, node);
   struct ffb_quantiser quantiser = input_quantiser(pass, layer);
   FFB_EMIT(pass, BATCH_NORMALISE_S8, batch_normalise_s8, .normalise = normalise, .scale = quantiser.scale,
            .quantise = quantiser.quantise);

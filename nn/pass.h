@@ -37,11 +37,19 @@ struct ffb_layer_trace {
   struct ffb_tensor *argmax;                /* max pool */
   uint32_t purpose;                         /* dropout: of its random numbers */
   bool fused;                               /* part of the call of the normalisation before it */
+  int pool;                                 /* batch norm: the max pool in the same call, or 0 */
 };
 
 /* Gradients that several passes of one step add up in (gradient accumulation), by layer. */
 struct ffb_gradient_total {
   struct ffb_tensor *weight, *bias;
+};
+
+/* dL/dG of a goodness (GOODNESS_GRADIENT). */
+struct ffb_goodness_source {
+  struct ffb_tensor *gradient;
+  int groups;
+  bool mean;
 };
 
 struct ffb_pass {
@@ -55,6 +63,7 @@ struct ffb_pass {
   bool preserve;  /* a later backward pass goes through the same layers: do not overwrite what it needs */
   int stream;     /* keeps the random numbers of several passes of one step apart */
   struct ffb_tensor **nodes, **gradients; /* F32, by node; null where not made, or not needed any more */
+  struct ffb_goodness_source goodness;    /* see ffb_pass_learns_from_goodness */
   struct ffb_quantised *inputs;           /* INT8 copy of a node */
   struct ffb_pending *pending;            /* by node */
   struct ffb_tensor **masks;              /* by node: where its activation let gradients pass, or null */
@@ -90,8 +99,11 @@ struct ffb_tensor *ffb_emit_images(struct ffb_pass *pass, struct ffb_tensor *byt
 /* Give a node its values; INT8 copies of earlier ones are forgotten. */
 void ffb_pass_enter(struct ffb_pass *pass, int node, struct ffb_tensor *values);
 /* Turn a node into INT8 with the range of the linear layer or convolution `layer` that reads it, and let the FP32
- * values go: whoever asks for them later (a shortcut) gets the INT8 values. INT8 precision only. */
-void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer);
+ * values go: whoever asks for them later (a shortcut) gets the INT8 values. With `over` they lie over the FP32 values
+ * where the backend can do that: these are lost, and ffb_pass_compact moves the INT8 copy to memory of its own size.
+ * INT8 precision only. */
+void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer, bool over);
+void ffb_pass_compact(struct ffb_pass *pass, int node);
 /* A node in FP32: made now where it still waits. */
 struct ffb_tensor *ffb_pass_values(struct ffb_pass *pass, int node);
 /* Forget what layers first .. first + count - 1 made, so that they can go forward again. */
@@ -105,6 +117,9 @@ void ffb_pass_forward(struct ffb_pass *pass, int first, int count);
  * input_gradient the gradient of the first layer's input is made too. A layer's input gradient uses its weights as they
  * were. gradients[] of the nodes inside are spent. */
 void ffb_pass_backward(struct ffb_pass *pass, int first, int count, bool update, bool input_gradient);
+/* Whether the backward pass from the output of `layer`, gone forward, needs neither its values nor its gradient where
+ * `goodness` is set instead. */
+bool ffb_pass_learns_from_goodness(const struct ffb_pass *pass, int layer);
 /* With separate_update or accumulated gradients: the updates that the backward pass left to do (after the last pass of
  * a step, where gradients are accumulated). */
 void ffb_pass_update_all(struct ffb_pass *pass);

@@ -41,6 +41,13 @@ struct ffb_quantiser ffb_pass_quantiser(struct ffb_pass *pass, struct ffb_suq_sc
 struct ffb_quantised ffb_emit_quantised(struct ffb_pass *pass, const struct ffb_quantiser *quantiser,
                                         struct ffb_tensor *x);
 
+/* Rounded over x itself, where the backend can. */
+struct ffb_quantised ffb_emit_quantised_over(struct ffb_pass *pass, struct ffb_quantiser *quantiser,
+                                             struct ffb_tensor *x);
+
+/* What makes a node that waits; without y. */
+struct ffb_batch_normalise ffb_pass_normalisation(struct ffb_pass *pass, int node);
+
 /* The INT8 copies that a linear layer or a convolution multiplies. */
 struct ffb_quantised ffb_pass_input_q(struct ffb_pass *pass, int layer);
 struct ffb_quantised ffb_pass_weight_q(struct ffb_pass *pass, int layer);
@@ -59,8 +66,8 @@ struct ffb_suq_scale ffb_pass_gradient_range(const struct ffb_pass *pass, int la
 bool ffb_pass_searches(const struct ffb_pass *pass);
 
 /* Weights and bias of a linear layer or convolution learn from its output gradient; gq is its INT8 form. */
-void ffb_pass_learn(struct ffb_pass *pass, int layer, struct ffb_tensor *gy, const struct ffb_quantised_gradient *gq);
+void ffb_pass_learn(struct ffb_pass *pass, int number, struct ffb_tensor *gy, const struct ffb_quantised_gradient *gq);
 /* gamma and beta of a batch normalisation learn. */
-void ffb_pass_learn_norm(struct ffb_pass *pass, int layer, struct ffb_tensor *ggamma, struct ffb_tensor *gbeta);
+void ffb_pass_learn_norm(struct ffb_pass *pass, int number, struct ffb_tensor *ggamma, struct ffb_tensor *gbeta);
 
 #endif

@@ -180,6 +180,21 @@ struct ffb_tensor *ffb_plan_view(struct ffb_plan *plan, struct ffb_tensor *whole
   return &planned->tensor;
 }
 
+struct ffb_tensor *ffb_plan_overlay(struct ffb_plan *plan, struct ffb_tensor *whole, enum ffb_tag tag,
+                                    enum ffb_type type, const char *name, const int64_t shape[FFB_DIMENSIONS],
+                                    struct ffb_error *error) {
+  struct planned *base = (struct planned *)whole, *planned = new_tensor(plan, tag, type, name, shape, error);
+  if (!planned)
+    return NULL;
+  if (base->whole || ffb_tensor_bytes(&planned->tensor) > ffb_tensor_bytes(whole)) {
+    ffb_fail(error, "%s over %s: over a view, or longer", name, whole->name);
+    return NULL;
+  }
+  planned->whole = base;
+  planned->program = base->program;
+  return &planned->tensor;
+}
+
 struct ffb_program *ffb_program_create(struct ffb_plan *plan, const char *name, struct ffb_error *error) {
   struct ffb_program *program = ffb_allocate(1, sizeof *program, error);
   if (!program)

@@ -27,6 +27,10 @@ struct ffb_tensor *ffb_plan_transient(struct ffb_program *program, enum ffb_tag 
 /* Elements offset .. of another tensor, under another shape: same memory, same lifetime. */
 struct ffb_tensor *ffb_plan_view(struct ffb_plan *plan, struct ffb_tensor *whole, int64_t offset,
                                  const int64_t shape[FFB_DIMENSIONS], struct ffb_error *error);
+/* The first bytes of another tensor, as a tensor of another type. */
+struct ffb_tensor *ffb_plan_overlay(struct ffb_plan *plan, struct ffb_tensor *whole, enum ffb_tag tag,
+                                    enum ffb_type type, const char *name, const int64_t shape[FFB_DIMENSIONS],
+                                    struct ffb_error *error);
 
 /* A list of operator calls. Every program is made, and filled, before ffb_plan_finish. */
 struct ffb_program *ffb_program_create(struct ffb_plan *plan, const char *name, struct ffb_error *error);

@@ -129,6 +129,20 @@ static void random_element_is_a_word_of_its_block(void **state) {
   }
 }
 
+static void rounding_draw_is_a_half_of_a_word_of_its_block(void **state) {
+  (void)state;
+  double sum = 0;
+  for (uint64_t index = 0; index < 100000; index++) {
+    uint32_t words[4];
+    ffb_philox(5, 6, 7, index / 8, words);
+    uint32_t half = words[index % 8 / 2] >> (index % 2 ? 16 : 0) & 0xFFFF;
+    float draw = ffb_random_rounding(5, 6, 7, index);
+    assert_true((double)draw == (half + 0.5) / 65536);
+    sum += (double)draw;
+  }
+  assert_true(fabs(sum / 100000 - 0.5) < 4 * sqrt(1.0 / 12 / 100000));
+}
+
 static void uniform_covers_the_unit_interval(void **state) {
   (void)state;
   enum { COUNT = 100000 };
@@ -263,6 +277,7 @@ int main(void) {
       cmocka_unit_test(impossible_size_is_refused),
       cmocka_unit_test(philox_gives_known_answers),
       cmocka_unit_test(random_element_is_a_word_of_its_block),
+      cmocka_unit_test(rounding_draw_is_a_half_of_a_word_of_its_block),
       cmocka_unit_test(uniform_covers_the_unit_interval),
       cmocka_unit_test(bounded_numbers_are_uniform),
       cmocka_unit_test(permutation_holds_every_number_once),

@@ -419,44 +419,6 @@ static void a_block_of_one_unit_is_scalar(void **state) {
                    *state);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------
- */
-
-/* Bytes that grow with the batch, by record, where a training step's peak is. */
-static double bytes_by_record(const char *algorithm, const char *options, const char *model) {
-  double peaks[2];
-  for (int i = 0; i < 2; i++) {
-    struct subject s;
-    struct ffb_memory_peak peak;
-    subject_make(&s, &(struct recipe){.algorithm = algorithm,
-                                      .options = options,
-                                      .model = model,
-                                      .height = 32,
-                                      .width = 32,
-                                      .channels = 3,
-                                      .batch = 32 << i,
-                                      .records = 64});
-    ffb_plan_peak_of(s.plan, "train", &peak);
-    peaks[i] = (double)peak.peak;
-    subject_end(&s);
-  }
-  return (peaks[1] - peaks[0]) / 32;
-}
-
-static void memory_stays_below_backpropagation(void **state) {
-  (void)state;
-  static const char *const networks[] = {"mobilenet_v2", "efficientnet_b0"};
-  for (size_t i = 0; i < COUNT_OF(networks); i++) {
-    double bp = bytes_by_record("bp_gdai8", "", networks[i]);
-    double one_pass = bytes_by_record("ff_int8", "preset=one_pass", networks[i]);
-    double off = bytes_by_record("ff_int8", "lookahead=off", networks[i]);
-    double recompute = bytes_by_record("ff_int8", "lookahead_memory=recompute", networks[i]);
-    if (!(one_pass <= 0.35 * bp && off <= 0.7 * bp && recompute <= 1.01 * off))
-      fail_msg("%s: bytes by record: %.0f, one pass %.0f, look-ahead off %.0f, recomputed %.0f", networks[i], bp,
-               one_pass, off, recompute);
-  }
-}
-
 /* ---- previous epoch ------------------------------------------------------------------------------------------------
  */
 
@@ -770,7 +732,6 @@ int main(void) {
       cmocka_unit_test(readings_are_one_at_lambda_zero),
       cmocka_unit_test(recomputing_changes_no_bit),
       cmocka_unit_test(a_block_of_one_unit_is_scalar),
-      cmocka_unit_test(memory_stays_below_backpropagation),
       cmocka_unit_test(previous_epoch_is_that_of_the_record),
       cmocka_unit_test(labels_are_written_as_asked),
       cmocka_unit_test(patterns_are_apart),

@@ -772,6 +772,156 @@ static void batch_normalise_gradient_s8_is_its_composition(void **state) {
   }
 }
 
+/* The INT8 values lie over x's first bytes, as SUQ_SCALE and SUQ_QUANTISE would have given them elsewhere. */
+static void quantising_in_place_changes_no_value(void **state) {
+  struct scene *scene = *state;
+  static const int64_t more[] = {1 << 14, 100003};
+  need_slot(FFB_SUQ_IN_PLACE);
+  for (int l = 0; l < LENGTHS + 2; l++) {
+    for (int form = 0; form < QUANTISERS; form++) {
+      int64_t n = l < LENGTHS ? lengths[l] : more[l - LENGTHS];
+      struct ffb_tensor *x = random_f32(scene, n, 1, 20);
+      struct quantiser q = make_quantiser(scene, form, x);
+      struct ffb_tensor over = *x;
+      over.type = FFB_S8;
+      side_begin(scene, ORACLE);
+      call_quantiser(scene, &q, x);
+      side_end(scene);
+      union ffb_arguments arguments = {.suq_in_place = {.scale = q.scale, .quantise = q.quantise}};
+      arguments.suq_in_place.scale.x = q.scale.range == FFB_RANGE_ABSMAX ? x : NULL;
+      arguments.suq_in_place.quantise.x = x;
+      arguments.suq_in_place.quantise.q = &over;
+      struct ffb_error error = {0};
+      side_begin(scene, SUBJECT);
+      over.data = x->data;
+      if (!ffb_operands_check(FFB_SUQ_IN_PLACE, &arguments, &error))
+        fail_msg("%s", error.message);
+      call_operator(scene, FFB_SUQ_IN_PLACE, &arguments);
+      side_end(scene);
+      assert_same(q.scale.scale, "suq_in_place scale");
+      if (q.scale.running)
+        assert_same(q.scale.running, "suq_in_place running");
+      assert_memory_equal(after(x, SUBJECT), after(q.quantise.q, ORACLE), (size_t)n);
+      scene_clear(scene);
+    }
+  }
+}
+
+/* ---- normalised and pooled in one ----------------------------------------------------------------------------- */
+
+/* Images whose pixels fill whole blocks, and images that share blocks with others; enough of them for two threads. */
+static const struct pooled_shape {
+  int64_t m, h, w, c;
+  struct ffb_window window;
+} pooled_shapes[] = {{3, 8, 8, 16, {3, 2, 1}},  {2, 9, 7, 33, {3, 2, 1}},   {19, 16, 16, 64, {3, 2, 1}},
+                     {40, 7, 9, 10, {2, 2, 0}}, {17, 6, 4, 48, {3, 1, 1}},  {5, 5, 6, 8, {1, 2, 0}},
+                     {70, 3, 5, 24, {5, 2, 2}}, {2, 17, 16, 5, {11, 1, 5}}, {1, 1, 1, 3, {3, 2, 1}}};
+enum { POOLED_SHAPES = sizeof pooled_shapes / sizeof *pooled_shapes };
+
+struct pooled {
+  struct normalised n;
+  struct ffb_window window;
+  struct ffb_tensor *y, *argmax, *gy, *gathered, *goodness;
+};
+
+static struct pooled make_pooled(struct scene *scene, const struct pooled_shape *s) {
+  struct pooled p = {.n = make_normalised(scene, (int64_t[]){s->m, s->h, s->w, s->c}), .window = s->window};
+  int64_t rows = (s->h + 2 * s->window.padding - s->window.kernel) / s->window.stride + 1;
+  int64_t columns = (s->w + 2 * s->window.padding - s->window.kernel) / s->window.stride + 1;
+  p.n.y = like(scene, FFB_F32, p.n.batch.x);
+  p.y = image_operand(scene, FFB_F32, s->m, rows, columns, s->c);
+  p.argmax = image_operand(scene, FFB_U8, s->m, rows, columns, s->c);
+  return p;
+}
+
+/* Values that are often equal, so that windows have several largest ones. */
+static void make_ties(const struct pooled *p, bool odd) {
+  float *x = f32(p->n.batch.x);
+  for (int64_t i = 0; i < ffb_elements(p->n.batch.x); i++)
+    x[i] = floorf(2 * x[i]) / 2;
+  if (odd)
+    x[ffb_elements(p->n.batch.x) / 3] = NAN;
+}
+
+static void normalised_pooling_is_its_composition(void **state) {
+  struct scene *scene = *state;
+  need_slot(FFB_BATCH_NORMALISE_POOL);
+  for (int s = 0; s < POOLED_SHAPES; s++) {
+    for (int k = 0; k < ACTIVATIONS; k++) {
+      struct pooled p = make_pooled(scene, &pooled_shapes[s]);
+      if ((s + k) % 2)
+        make_ties(&p, k == 1);
+      union ffb_arguments composed = normalise_arguments(&p.n, activations[k]);
+      union ffb_arguments fused = {
+          .batch_normalise_pool = {.y = p.y, .normalise = composed.batch_normalise, .window = p.window}};
+      fused.batch_normalise_pool.normalise.y = NULL;
+      struct ffb_error error = {0};
+      if (!ffb_operands_check(FFB_BATCH_NORMALISE_POOL, &fused, &error))
+        fail_msg("%s", error.message);
+      side_begin(scene, ORACLE);
+      call_operator(scene, FFB_BATCH_NORMALISE, &composed);
+      CALL(scene, MAX_POOL, max_pool, .y = p.y, .x = p.n.y, .window = p.window);
+      side_end(scene);
+      run_side(scene, SUBJECT, FFB_BATCH_NORMALISE_POOL, &fused);
+      assert_same(p.y, activation_names[k]);
+      scene_clear(scene);
+    }
+  }
+}
+
+/* From the pooled map's gradient, and from its goodness in one group or several. */
+static void compose_pool_gradient(struct scene *scene, const struct pooled *p,
+                                  const struct ffb_batch_normalise_pool_gradient *fused) {
+  union ffb_arguments normalise = normalise_arguments(&p->n, fused->gradient.activation);
+  union ffb_arguments gradient = {.batch_normalise_gradient = fused->gradient};
+  gradient.batch_normalise_gradient.gy = p->gathered;
+  side_begin(scene, ORACLE);
+  call_operator(scene, FFB_BATCH_NORMALISE, &normalise);
+  CALL(scene, MAX_POOL, max_pool, .y = p->y, .argmax = p->argmax, .x = p->n.y, .window = p->window);
+  if (fused->goodness)
+    CALL(scene, GOODNESS_GRADIENT, goodness_gradient, .gy = p->gy, .gradient = fused->goodness, .y = p->y,
+         .groups = fused->groups, .mean = fused->mean);
+  CALL(scene, MAX_POOL_GRADIENT, max_pool_gradient, .gx = p->gathered, .gy = p->gy, .argmax = p->argmax,
+       .window = p->window);
+  call_operator(scene, FFB_BATCH_NORMALISE_GRADIENT, &gradient);
+  side_end(scene);
+}
+
+static void normalised_pooling_gradient_is_its_composition(void **state) {
+  struct scene *scene = *state;
+  need_slot(FFB_BATCH_NORMALISE_POOL_GRADIENT);
+  for (int s = 0; s < POOLED_SHAPES; s++) {
+    for (int form = 0; form < 8 * ACTIVATIONS; form++) {
+      int k = form / 8, groups = form & 2 ? (int)pooled_shapes[s].c / 3 : 1;
+      struct pooled p = make_pooled(scene, &pooled_shapes[s]);
+      p.gy = noise_like(scene, p.y, 21);
+      p.gathered = like(scene, FFB_F32, p.n.batch.x);
+      p.n.ggamma = operand(scene, FFB_F32, p.n.batch.channels, 1);
+      p.n.gbeta = operand(scene, FFB_F32, p.n.batch.channels, 1);
+      p.n.gx = (form + s) % 2 ? p.n.batch.x : like(scene, FFB_F32, p.n.batch.x);
+      if ((s + form) % 3 == 0)
+        make_ties(&p, form % 8 == 5);
+      union ffb_arguments fused = {.batch_normalise_pool_gradient = {.gradient = gradient_of(&p.n, activations[k]),
+                                                                     .gy = form & 4 ? NULL : p.gy,
+                                                                     .groups = groups,
+                                                                     .mean = form & 1,
+                                                                     .window = p.window}};
+      fused.batch_normalise_pool_gradient.gradient.gy = NULL;
+      if (form & 4)
+        fused.batch_normalise_pool_gradient.goodness = random_f32(scene, pooled_shapes[s].m, groups, 22);
+      struct ffb_error error = {0};
+      if (!ffb_operands_check(FFB_BATCH_NORMALISE_POOL_GRADIENT, &fused, &error))
+        fail_msg("%s", error.message);
+      compose_pool_gradient(scene, &p, &fused.batch_normalise_pool_gradient);
+      run_side(scene, SUBJECT, FFB_BATCH_NORMALISE_POOL_GRADIENT, &fused);
+      assert_same(p.n.gx, activation_names[k]);
+      assert_same(p.n.ggamma, activation_names[k]);
+      assert_same(p.n.gbeta, activation_names[k]);
+      scene_clear(scene);
+    }
+  }
+}
+
 /* A view may start at any element of another tensor. */
 static void operands_need_no_alignment(void **state) {
   struct scene *scene = *state;
@@ -783,6 +933,10 @@ static void operands_need_no_alignment(void **state) {
   statistics_are_those_of_the_batch(state);
   batches_are_normalised(state);
   normalisation_gradients_give_the_same_bits(state);
+  if (subject->operators[FFB_BATCH_NORMALISE_POOL] && subject->operators[FFB_BATCH_NORMALISE_POOL_GRADIENT]) {
+    normalised_pooling_is_its_composition(state);
+    normalised_pooling_gradient_is_its_composition(state);
+  }
 }
 
 static int run_cases(const char *title) {
@@ -805,6 +959,9 @@ static int run_cases(const char *title) {
       CASE(normalisation_gradients_match_differences),
       CASE(batch_normalise_s8_is_its_composition),
       CASE(batch_normalise_gradient_s8_is_its_composition),
+      CASE(quantising_in_place_changes_no_value),
+      CASE(normalised_pooling_is_its_composition),
+      CASE(normalised_pooling_gradient_is_its_composition),
       CASE(operands_need_no_alignment),
   };
   return cmocka_run_group_tests_name(title, cases, NULL, NULL);

@@ -454,6 +454,33 @@ static void view_outside_its_tensor_is_refused(void **state) {
   ffb_plan_destroy(plan);
 }
 
+/* INT8 values over the first bytes of FP32 ones. */
+static void an_overlay_shares_memory_and_lifetime(void **state) {
+  (void)state;
+  struct ffb_plan *plan = make_plan(&ffb_backend_reference);
+  struct ffb_program *program = make_program(plan, "program");
+  struct ffb_tensor *whole = transient(program, FFB_TAG_GRADIENTS, "whole", 4);
+  struct ffb_tensor *over = ffb_plan_overlay(plan, whole, FFB_TAG_QUANTISED, FFB_S8, "over", SHAPE(4, 16), &error);
+  assert_non_null(over);
+  assert_null(ffb_plan_overlay(plan, over, FFB_TAG_QUANTISED, FFB_S8, "twice", SHAPE(1, 16), &error));
+  assert_null(ffb_plan_overlay(plan, whole, FFB_TAG_QUANTISED, FFB_S8, "longer", SHAPE(17, 16), &error));
+  assert_mentions(&error, "longer over whole");
+  struct ffb_tensor *between = transient(program, 0, "between", 4);
+  struct ffb_tensor *copy = ffb_plan_transient(program, 0, FFB_S8, "copy", SHAPE(4, 16), &error);
+  GOOD(ADD(program, FILL, fill, .out = whole, .value = 1), &error);
+  GOOD(ADD(program, FILL, fill, .out = over, .value = 7), &error);
+  GOOD(ADD(program, FILL, fill, .out = between, .value = 9),
+       &error); /* the overlay keeps the whole alive across this */
+  GOOD(ADD(program, COPY, copy, .out = copy, .in = over), &error);
+  ffb_program_output(program, copy);
+  GOOD(ffb_plan_finish(plan, &error), &error);
+  assert_ptr_equal(over->data, whole->data);
+  GOOD(ffb_program_run(program, &error), &error);
+  assert_true(((const int8_t *)copy->data)[0] == 7 && ((const int8_t *)copy->data)[63] == 7);
+  assert_true(((const float *)whole->data)[16] == 1);
+  ffb_plan_destroy(plan);
+}
+
 /* ---- what is refused -------------------------------------------------------------------------------------------- */
 
 static void reading_before_writing_is_an_error(void **state) {
@@ -1024,6 +1051,7 @@ int main(void) {
       cmocka_unit_test(persistent_tensors_start_at_zero_and_stay),
       cmocka_unit_test(views_look_into_the_same_memory),
       cmocka_unit_test(view_outside_its_tensor_is_refused),
+      cmocka_unit_test(an_overlay_shares_memory_and_lifetime),
       cmocka_unit_test(reading_before_writing_is_an_error),
       cmocka_unit_test(accumulating_needs_something_to_add_to),
       cmocka_unit_test(taken_name_is_an_error),

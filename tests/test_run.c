@@ -648,6 +648,34 @@ static void weights_that_are_not_there_have_no_identity(void **state) {
   run_config_end(&config);
 }
 
+/* With weights from a file, or as they were drawn. */
+static void int8_is_not_evaluated_before_it_trained(void **state) {
+  static const char *const refused[] = {"bp_int8", "bp_ui8", "bp_gdai8", "ff_int8"};
+  char path[PATH_BYTES], settings[512];
+  (void)state;
+  for (size_t i = 0; i <= sizeof refused / sizeof *refused; i++) {
+    bool last = i == sizeof refused / sizeof *refused;
+    struct run_config config = begin();
+    struct run_control control = {.record = in(state, "record.json", path), .quiet = true};
+    struct ffb_error error = {0};
+    json_t *record;
+    snprintf(
+        settings, sizeof settings,
+        "{\"algorithm\": \"%s\", \"dataset\": \"synthetic_digits\", \"synthetic_train\": 50, \"synthetic_test\": 20,"
+        " \"epochs\": 0, \"model_options\": {\"hidden\": 8}}",
+        last ? "bp_fp32" : refused[i]);
+    json_t *object = parse(settings);
+    assert_true(run_config_read(&config, object, &error));
+    assert_int_equal(run_execute(&config, &control, &record, &error), last);
+    if (!last)
+      assert_says(&error, FFB_ERROR_USAGE, "--epochs 1");
+    assert_int_equal(exists(path), last);
+    json_decref(record);
+    json_decref(object);
+    run_config_end(&config);
+  }
+}
+
 /* Experiments train, and are told so; the command line may evaluate only. */
 static void experiments_are_offered_one_epoch_at_least(void **state) {
   (void)state;
@@ -776,6 +804,7 @@ int main(void) {
       cmocka_unit_test(record_name_changes_with_what_differs),
       IN_FOLDER(record_name_changes_with_the_weights_to_start_from),
       IN_FOLDER(weights_that_are_not_there_have_no_identity),
+      IN_FOLDER(int8_is_not_evaluated_before_it_trained),
       cmocka_unit_test(experiments_are_offered_one_epoch_at_least),
       cmocka_unit_test(identity_names_the_first_difference),
       IN_FOLDER(record_is_kept_when_its_place_is_lost),

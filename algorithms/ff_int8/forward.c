@@ -14,7 +14,7 @@ static int first_reader(const struct ffb_network *network, int node) {
 }
 
 struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, int node, struct ffb_tensor *x,
-                            int groups, struct ffb_tensor *normalised, struct ffb_tensor **inverse) {
+                            int groups, struct ffb_tensor *normalised, struct ffb_tensor **inverse, bool over) {
   struct ffb_tensor *y = x;
   if (s->settings.normalize != FF_NORMALIZE_NONE && x) {
     y = normalised ? normalised : ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", x->shape);
@@ -26,12 +26,12 @@ struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, 
   ffb_pass_enter(pass, node, y);
   int reader = first_reader(s->network, node);
   if (reader >= 0 && !pass->failed)
-    ffb_pass_hand_over(pass, node, reader);
+    ffb_pass_hand_over(pass, node, reader, over);
   return y;
 }
 
 void ff_enter_images(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ffb_tensor *x, bool in_place) {
-  ff_enter(s, pass, 0, x, 1, in_place ? x : NULL, NULL);
+  ff_enter(s, pass, 0, x, 1, in_place ? x : NULL, NULL, false);
 }
 
 struct ffb_tensor *ff_forward(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit) {

@@ -73,10 +73,22 @@ static void emit_backward(struct ffb_trainer_state *s, struct ffb_pass *pass, in
   ffb_pass_backward(pass, own->first_layer, count, update, input_gradient);
 }
 
+/* Whether the unit's backward pass needs nothing of its output but dL/dG. */
+static bool learns_from_goodness(const struct ffb_trainer_state *s, const struct ffb_pass *pass, int unit) {
+  const struct ff_unit *own = &s->units[unit];
+  return ffb_pass_learns_from_goodness(pass, own->first_layer + own->layer_count - 1);
+}
+
 /* Learn from the unit's own goodness alone, each sample weighted by `number`. With `over_y` no later unit reads y. */
 static void emit_learn(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *number,
                        struct ffb_tensor *y, bool over_y) {
   memset(pass->gradients, 0, (size_t)s->network->node_count * sizeof *pass->gradients);
+  if (learns_from_goodness(s, pass, unit)) {
+    pass->goodness =
+        (struct ffb_goodness_source){.gradient = number, .groups = ff_groups(s), .mean = ff_goodness_is_mean(s)};
+    emit_backward(s, pass, unit, NULL, true, false);
+    return;
+  }
   over_y = over_y && !output_is_read(s, pass, &s->units[unit]);
   emit_backward(s, pass, unit, emit_output_gradient(s, pass, number, y, over_y), true, false);
 }
@@ -90,8 +102,9 @@ static void emit_learn_and_pass_on(struct ffb_trainer_state *s, struct ffb_pass 
   int node = s->units[unit].output;
   struct ffb_tensor *mask = pass->masks[node];
   struct ff_entered next = {0};
+  bool spent = learns_from_goodness(s, pass, unit);
   if (unit < last) {
-    ff_enter(s, pass, node, y, ff_groups(s), NULL, NULL);
+    ff_enter(s, pass, node, y, ff_groups(s), spent ? y : NULL, NULL, spent);
     next = (struct ff_entered){.values = pass->nodes[node], .copy = pass->inputs[node]};
     ffb_pass_enter(pass, node, y);
     pass->masks[node] = mask;
@@ -99,6 +112,8 @@ static void emit_learn_and_pass_on(struct ffb_trainer_state *s, struct ffb_pass 
   emit_learn(s, pass, unit, number, y, next.values != y);
   ffb_pass_enter(pass, node, next.values);
   pass->inputs[node] = next.copy;
+  if (spent)
+    ffb_pass_compact(pass, node);
 }
 
 /* a + lambda * b, in a tensor of its own. */
@@ -137,7 +152,7 @@ static void emit_one_by_one(struct ffb_trainer_state *s, struct ffb_pass *pass, 
     struct ffb_tensor *y = ff_forward(s, pass, unit);
     if (!pass->training) {
       pass->training = unit + 1 >= first;
-      ff_enter(s, pass, s->units[unit].output, y, ff_groups(s), NULL, NULL);
+      ff_enter(s, pass, s->units[unit].output, y, ff_groups(s), NULL, NULL, false);
       continue;
     }
     struct ffb_tensor *number = emit_loss(s, pass, stage, unit, y);
@@ -161,7 +176,7 @@ static void emit_forward_all(struct ffb_trainer_state *s, struct ffb_pass *pass,
     trace->mask = pass->masks[node];
     trace->loss_gradient = emit_loss(s, pass, stage, unit, trace->y);
     if (unit + 1 < s->unit_count)
-      trace->normalised = ff_enter(s, pass, node, trace->y, ff_groups(s), NULL, link ? &trace->inverse : NULL);
+      trace->normalised = ff_enter(s, pass, node, trace->y, ff_groups(s), NULL, link ? &trace->inverse : NULL, false);
   }
 }
 

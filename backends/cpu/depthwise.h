@@ -31,6 +31,13 @@ struct ffb_cpu_depthwise_share {
 };
 enum { FFB_CPU_DEPTHWISE_BAND = 4 };
 
+/* Pixels that a window, or a pixel below it, meets: rows and columns of them, `row_step` elements from one row to the
+ * next; the numbers of the taps that they meet at, below 128, go on by row_tap and column_tap. */
+struct ffb_cpu_taps {
+  int64_t rows, columns, row_step;
+  int first, row_tap, column_tap;
+};
+
 /* Kernels of one instruction set (depthwise.inc). A call works on one vector of channels, from `channel` on. Packed
  * weights and buffers are aligned to 64 bytes. */
 struct ffb_cpu_depthwise_kernels {
@@ -67,11 +74,11 @@ struct ffb_cpu_depthwise_kernels {
                             int64_t channels, int64_t pixels);
   void (*average_pixels)(float *y, const float *x, int64_t channels, int64_t pixels);
   void (*average_gradient)(float *gx, const float *gy, int64_t channels, int64_t pixels, bool accumulate);
-  /* One pixel. y becomes the larger of y and x, or x if it is the first; `taps` (may be null) the number, below 128, of
-   * the tap that it came from. */
-  void (*keep_larger)(float *y, uint8_t *taps, const float *x, int64_t channels, uint8_t tap, bool first);
-  /* sum += gy where the tap is the one that was kept. */
-  void (*add_where)(float *sum, const float *gy, const uint8_t *taps, int64_t channels, uint8_t tap);
+  /* One pixel: y becomes the largest of the pixels of x, `taps` (may be null) the number of the tap that it came from.
+   */
+  void (*keep_largest)(float *y, uint8_t *taps, const float *x, int64_t channels, const struct ffb_cpu_taps *over);
+  /* One pixel: the sum of gy where the pixel's tap is the one that was kept. */
+  void (*add_kept)(float *sum, const float *gy, const uint8_t *taps, int64_t channels, const struct ffb_cpu_taps *over);
 };
 
 /* The operators for depthwise convolutions, called by those of convolution.c. */

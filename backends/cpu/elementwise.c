@@ -109,6 +109,45 @@ bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *ar
   return true;
 }
 
+/* Threads round their shares over their own elements, then the shares are moved together. */
+static void my_quantise_over(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq) {
+  enum { PIECE = 1024 };
+  const struct ffb_cpu_rounding rounding = ffb_cpu_rounding_of(suq->rounding, suq->seed, suq->purpose, suq->step);
+  const struct ffb_cpu_span share = my_share(ffb_elements(suq->x));
+  const float *x = suq->x->data;
+  int8_t *to = (int8_t *)suq->q->data + share.begin * (int64_t)sizeof *x, piece[PIECE];
+  for (int64_t at = share.begin; at < share.end; at += PIECE, to += PIECE) {
+    int64_t n = share.end - at < PIECE ? share.end - at : PIECE;
+    kernels->quantise(piece, x + at, n, 1 / ffb_cpu_scalar(suq->scale), &rounding, (uint64_t)at);
+    memcpy(to, piece, (size_t)n);
+  }
+#pragma omp barrier
+#pragma omp single
+  for (int thread = 1; thread < omp_get_num_threads(); thread++) {
+    const struct ffb_cpu_span part = ffb_cpu_share(ffb_elements(suq->x), 64, omp_get_num_threads(), thread);
+    memmove((int8_t *)suq->q->data + part.begin, (int8_t *)suq->q->data + part.begin * (int64_t)sizeof *x,
+            (size_t)(part.end - part.begin));
+  }
+}
+
+bool ffb_cpu_suq_in_place(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_suq_in_place *suq = &arguments->suq_in_place;
+  uint32_t bits = 0;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
+  {
+    if (suq->scale.range == FFB_RANGE_ABSMAX) {
+      uint32_t mine = my_absmax(device->kernels, suq->scale.x);
+#pragma omp critical
+      bits = mine > bits ? mine : bits;
+#pragma omp barrier
+    }
+#pragma omp single
+    ffb_cpu_set_scale(&suq->scale, bits);
+    my_quantise_over(device->kernels, &suq->quantise);
+  }
+  return true;
+}
+
 bool ffb_cpu_suq_segments(struct ffb_device *device, const union ffb_arguments *arguments) {
   return ffb_reference_suq_segments(device, arguments);
 }

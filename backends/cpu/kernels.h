@@ -105,7 +105,7 @@ struct ffb_cpu_kernels {
   /* Elementwise, over n elements. absmax: the bits of max|x| (of a NaN where there is one). */
   uint32_t (*absmax_f32)(const float *x, int64_t n);
   uint32_t (*absmax_s32)(const int32_t *x, int64_t n);
-  /* `index` is the first element's number in the tensor, a multiple of 4. */
+  /* `index` is the first element's number in the tensor, a multiple of 8. */
   void (*quantise)(int8_t *q, const float *x, int64_t n, float reciprocal, const struct ffb_cpu_rounding *rounding,
                    uint64_t index);
   /* Sums over one block as struct ffb_deviation_sums asks (backends/reference): FP64, lane i % 16, then the tree. */

@@ -35,6 +35,9 @@ static inline vf square_root(vf v) {
 static inline vi nearest(vf v) {
   return (vi)_mm256_cvtps_epi32((__m256)v);
 }
+static inline vi whole_below(vf v) {
+  return (vi)_mm256_cvtps_epi32(_mm256_floor_ps((__m256)v));
+}
 static inline vq multiply_low_words(vq a, vq b) {
   return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
@@ -43,6 +46,12 @@ static inline vi deal_low(vq a, vq b) {
 }
 static inline vi deal_high(vq a, vq b) {
   return (vi)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+}
+static inline vu halves_low(vu words) {
+  return (vu)_mm256_cvtepu16_epi32(_mm256_castsi256_si128((__m256i)words));
+}
+static inline vu halves_high(vu words) {
+  return (vu)_mm256_cvtepu16_epi32(_mm256_extracti128_si256((__m256i)words, 1));
 }
 static inline vi first_lanes(int n) {
   return (vi){0, 1, 2, 3, 4, 5, 6, 7} < n;

@@ -36,6 +36,9 @@ static inline vf square_root(vf v) {
 static inline vi nearest(vf v) {
   return (vi)_mm512_cvtps_epi32((__m512)v);
 }
+static inline vi whole_below(vf v) {
+  return (vi)_mm512_cvt_roundps_epi32((__m512)v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 static inline vq multiply_low_words(vq a, vq b) {
   return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 }
@@ -44,6 +47,12 @@ static inline vi deal_low(vq a, vq b) {
 }
 static inline vi deal_high(vq a, vq b) {
   return (vi)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+}
+static inline vu halves_low(vu words) {
+  return (vu)_mm512_cvtepu16_epi32(_mm512_castsi512_si256((__m512i)words));
+}
+static inline vu halves_high(vu words) {
+  return (vu)_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64((__m512i)words, 1));
 }
 static inline vf load_part(const float *p, int n) {
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);

@@ -36,6 +36,9 @@ static inline vf square_root(vf v) {
 static inline vi nearest(vf v) {
   return (vi)vcvtnq_s32_f32((float32x4_t)v);
 }
+static inline vi whole_below(vf v) {
+  return (vi)vcvtmq_s32_f32((float32x4_t)v);
+}
 static inline vq multiply_low_words(vq a, vq b) {
   return (vq)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 }
@@ -44,6 +47,12 @@ static inline vi deal_low(vq a, vq b) {
 }
 static inline vi deal_high(vq a, vq b) {
   return (vi)vtrn2q_u64((uint64x2_t)a, (uint64x2_t)b);
+}
+static inline vu halves_low(vu words) {
+  return (vu)vmovl_u16(vget_low_u16((uint16x8_t)words));
+}
+static inline vu halves_high(vu words) {
+  return (vu)vmovl_u16(vget_high_u16((uint16x8_t)words));
 }
 static inline vf load_part(const float *p, int n) {
   vf v = {0};

@@ -61,6 +61,13 @@ static inline vi deal_low(vq a, vq b) {
 static inline vi deal_high(vq a, vq b) {
   return (vi)_mm_unpackhi_epi64((__m128i)a, (__m128i)b);
 }
+/* The halves of the first (second) half of the words, the low one of each word first. */
+static inline vu halves_low(vu words) {
+  return (vu)_mm_unpacklo_epi16((__m128i)words, _mm_setzero_si128());
+}
+static inline vu halves_high(vu words) {
+  return (vu)_mm_unpackhi_epi16((__m128i)words, _mm_setzero_si128());
+}
 
 #else
 
@@ -91,8 +98,20 @@ static inline vi deal_low(vq a, vq b) {
 static inline vi deal_high(vq a, vq b) {
   return (vi)(vq){a[1], b[1]};
 }
+static inline vu halves_low(vu words) {
+  return (vu){words[0] & 0xFFFFu, words[0] >> 16, words[1] & 0xFFFFu, words[1] >> 16};
+}
+static inline vu halves_high(vu words) {
+  return (vu){words[2] & 0xFFFFu, words[2] >> 16, words[3] & 0xFFFFu, words[3] >> 16};
+}
 
 #endif
+
+/* The largest whole number not above v; |v| <= 127 or NaN (any result). */
+static inline vi whole_below(vf v) {
+  vi whole = nearest(v);
+  return whole + (__builtin_convertvector(whole, vf) > v);
+}
 
 /* n < LANES elements; the missing ones are zero and are not touched. */
 static inline vf load_part(const float *p, int n) {

@@ -54,20 +54,12 @@ static const float *repeated_scale(float *to, const struct ffb_tensor *inverse, 
 
 /* ---- sums over pixels ----------------------------------------------------------------------------------------- */
 
-struct sums_job {
-  const struct ffb_cpu_normalisation_kernels *kernels;
-  const struct ffb_cpu_normalise_gradient *gradient; /* null: statistics of x */
-  const float *x;
-  float *sums;
-  int64_t blocks, channels, pixels;
-};
-
 static int64_t blocks_of(int64_t pixels) {
   return (pixels + FFB_PIXEL_BLOCK - 1) / FFB_PIXEL_BLOCK;
 }
 
 /* This thread's share of all blocks' sums. */
-static void my_blocks(const struct sums_job *job) {
+static void my_blocks(const struct ffb_cpu_sums_job *job) {
   int64_t stride = job->channels, panels = (stride + FFB_CPU_CHANNELS - 1) / FFB_CPU_CHANNELS, panel = 0;
   struct ffb_cpu_span share = my_share(job->blocks * panels, 1);
   for (int64_t unit = share.begin; unit < share.end; unit += panel) {
@@ -92,8 +84,8 @@ static void move_running(const struct ffb_tensor *running, int64_t c, float mome
   *r = (1 - momentum) * *r + momentum * (float)value;
 }
 
-static void channel_statistics(const struct ffb_batch_statistics *batch, const struct sums_job *job, int64_t begin,
-                               int64_t end) {
+static void channel_statistics(const struct ffb_batch_statistics *batch, const struct ffb_cpu_sums_job *job,
+                               int64_t begin, int64_t end) {
   double first[FFB_CPU_CHANNELS], second[FFB_CPU_CHANNELS];
   double mean[FFB_CPU_CHANNELS], variance[FFB_CPU_CHANNELS], inverse[FFB_CPU_CHANNELS], n = (double)job->pixels;
   const struct ffb_cpu_block_sums blocks = {job->sums, job->blocks, job->channels};
@@ -112,7 +104,7 @@ bool ffb_cpu_batch_statistics(struct ffb_device *device, const union ffb_argumen
   const struct ffb_batch_statistics *batch = &arguments->batch_statistics;
   if (!batch->x)
     return ffb_reference_batch_statistics(device, arguments);
-  struct sums_job job = {.kernels = device->kernels->normalisation, .x = batch->x->data};
+  struct ffb_cpu_sums_job job = {.kernels = device->kernels->normalisation, .x = batch->x->data};
   job.channels = ffb_elements(batch->mean);
   job.pixels = ffb_elements(batch->x) / job.channels;
   job.blocks = blocks_of(job.pixels);
@@ -132,12 +124,13 @@ bool ffb_cpu_batch_statistics(struct ffb_device *device, const union ffb_argumen
 
 /* ---- normalisation -------------------------------------------------------------------------------------------- */
 
-static bool prepare_normalise(struct ffb_device *device, const struct ffb_batch_normalise *batch,
-                              struct ffb_cpu_normalise *with) {
+bool ffb_cpu_prepare_normalise(struct ffb_device *device, const struct ffb_batch_normalise *batch, int64_t more,
+                               struct ffb_cpu_normalise *with, float **rest) {
   int64_t period = period_of(batch->x);
-  float *values = ffb_cpu_scratch(device, NULL, (size_t)(3 * period) * sizeof *values);
+  float *values = ffb_cpu_scratch(device, NULL, (size_t)(3 * period + FFB_CPU_CHUNK + more) * sizeof *values);
   if (!values)
     return false;
+  *rest = values + 3 * period + FFB_CPU_CHUNK;
   *with = (struct ffb_cpu_normalise){.x = batch->x->data,
                                      .shortcut = batch->shortcut ? batch->shortcut->data : NULL,
                                      .mean = repeated(values, batch->mean, period),
@@ -147,6 +140,12 @@ static bool prepare_normalise(struct ffb_device *device, const struct ffb_batch_
                                      .mask = batch->mask ? batch->mask->data : NULL,
                                      .activation = batch->activation};
   return true;
+}
+
+static bool prepare_normalise(struct ffb_device *device, const struct ffb_batch_normalise *batch,
+                              struct ffb_cpu_normalise *with) {
+  float *rest;
+  return ffb_cpu_prepare_normalise(device, batch, 0, with, &rest);
 }
 
 bool ffb_cpu_batch_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
@@ -166,13 +165,6 @@ bool ffb_cpu_batch_normalise(struct ffb_device *device, const union ffb_argument
 
 /* ---- gradient ------------------------------------------------------------------------------------------------- */
 
-struct gradient_job {
-  const struct ffb_batch_normalise_gradient *batch;
-  struct sums_job sums;
-  struct ffb_cpu_normalise_gradient with;
-  float *mean_gradient, *slope; /* with's, to be filled */
-};
-
 enum { GRADIENT_VALUES = 6 };
 
 /* What an exponential was needed for is kept in gx, unless x lies there. */
@@ -181,17 +173,19 @@ static float *stored_gradient(const struct ffb_batch_normalise_gradient *batch) 
   return exponential && batch->gx->data != batch->x->data ? batch->gx->data : NULL;
 }
 
-static bool prepare_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gradient *batch,
-                             struct gradient_job *job) {
+bool ffb_cpu_prepare_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gradient *batch, int64_t more,
+                              struct ffb_cpu_gradient_job *job, float **rest) {
   int64_t period = period_of(batch->x), channels = ffb_channels(batch->x), pixels = ffb_pixels(batch->x);
   int64_t blocks = blocks_of(pixels);
-  size_t words = (size_t)(GRADIENT_VALUES * period + blocks * 2 * channels);
-  float *values = ffb_cpu_scratch(device, NULL, words * sizeof *values);
+  int64_t words = GRADIENT_VALUES * period + blocks * 2 * channels + FFB_CPU_CHUNK;
+  float *values = ffb_cpu_scratch(device, NULL, (size_t)(words + more) * sizeof *values);
   if (!values)
     return false;
-  *job = (struct gradient_job){.batch = batch, .mean_gradient = values + 4 * period, .slope = values + 5 * period};
+  *rest = values + words;
+  *job =
+      (struct ffb_cpu_gradient_job){.batch = batch, .mean_gradient = values + 4 * period, .slope = values + 5 * period};
   job->with = (struct ffb_cpu_normalise_gradient){
-      .gy = batch->gy->data,
+      .gy = batch->gy ? batch->gy->data : NULL,
       .x = batch->x->data,
       .mean = repeated(values, batch->mean, period),
       .inverse = repeated(values + period, batch->inverse, period),
@@ -202,18 +196,24 @@ static bool prepare_gradient(struct ffb_device *device, const struct ffb_batch_n
       .period = period,
       .activation = batch->activation,
       .stored = stored_gradient(batch)};
-  job->sums = (struct sums_job){.kernels = device->kernels->normalisation,
-                                .gradient = &job->with,
-                                .x = batch->x->data,
-                                .sums = values + GRADIENT_VALUES * period,
-                                .blocks = blocks,
-                                .channels = channels,
-                                .pixels = pixels};
+  job->sums = (struct ffb_cpu_sums_job){.kernels = device->kernels->normalisation,
+                                        .gradient = &job->with,
+                                        .x = batch->x->data,
+                                        .sums = values + GRADIENT_VALUES * period,
+                                        .blocks = blocks,
+                                        .channels = channels,
+                                        .pixels = pixels};
   return true;
 }
 
-static void channel_gradients(struct gradient_job *job, int64_t begin, int64_t end) {
-  const struct sums_job *sums = &job->sums;
+static bool prepare_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gradient *batch,
+                             struct ffb_cpu_gradient_job *job) {
+  float *rest;
+  return ffb_cpu_prepare_gradient(device, batch, 0, job, &rest);
+}
+
+static void channel_gradients(struct ffb_cpu_gradient_job *job, int64_t begin, int64_t end) {
+  const struct ffb_cpu_sums_job *sums = &job->sums;
   double first[FFB_CPU_CHANNELS], second[FFB_CPU_CHANNELS];
   const struct ffb_cpu_block_sums blocks = {sums->sums, sums->blocks, sums->channels};
   sums->kernels->totals(first, second, &blocks, begin, end);
@@ -228,14 +228,18 @@ static void channel_gradients(struct gradient_job *job, int64_t begin, int64_t e
   repeat(job->slope, sums->channels, job->with.period, begin, end);
 }
 
-/* Run by all threads: the sums, and what the second pass needs of them. */
-static struct ffb_cpu_normalise_gradient summed(struct gradient_job *job) {
-  my_blocks(&job->sums);
+void ffb_cpu_channel_gradients(struct ffb_cpu_gradient_job *job) {
 #pragma omp barrier
   struct ffb_cpu_span share = my_share(job->sums.channels, FFB_CPU_CHUNK);
   for (int64_t c = share.begin; c < share.end; c += FFB_CPU_CHANNELS)
     channel_gradients(job, c, smaller(c + FFB_CPU_CHANNELS, share.end));
 #pragma omp barrier
+}
+
+/* Run by all threads: the sums, and what the second pass needs of them. */
+static struct ffb_cpu_normalise_gradient summed(struct ffb_cpu_gradient_job *job) {
+  my_blocks(&job->sums);
+  ffb_cpu_channel_gradients(job);
   struct ffb_cpu_normalise_gradient with = job->with;
   if (with.stored) {
     with.gy = with.stored;
@@ -246,7 +250,7 @@ static struct ffb_cpu_normalise_gradient summed(struct gradient_job *job) {
 
 bool ffb_cpu_batch_normalise_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_gradient *batch = &arguments->batch_normalise_gradient;
-  struct gradient_job job;
+  struct ffb_cpu_gradient_job job;
   int64_t n = ffb_elements(batch->x);
   if (!prepare_gradient(device, batch, &job))
     return false;
@@ -271,6 +275,7 @@ struct source {
   struct ffb_cpu_normalise normalise;
   struct ffb_cpu_normalise_gradient gradient;
   bool backward;
+  float *kept; /* where the first pass leaves the values: a gradient takes longer to compute again than to read */
 };
 
 static uint32_t produce(const struct source *source, enum ffb_cpu_sink sink, void *out, int64_t begin, int64_t end) {
@@ -285,7 +290,7 @@ static void produce_s8(const struct source *source, const struct ffb_cpu_roundin
     produce(source, FFB_CPU_NEAREST, q + begin, begin, end);
     return;
   }
-  float piece[NEAR_PIECE], reciprocal = source->backward ? source->gradient.reciprocal : source->normalise.reciprocal;
+  float piece[NEAR_PIECE], reciprocal = source->normalise.reciprocal;
   for (int64_t at = begin; at < end; at += NEAR_PIECE) {
     int64_t n = smaller(end - at, NEAR_PIECE);
     produce(source, FFB_CPU_STORE, piece, at, at + n);
@@ -293,7 +298,20 @@ static void produce_s8(const struct source *source, const struct ffb_cpu_roundin
   }
 }
 
-/* Run by all threads: two passes, the second from the end, where the first has left what it read in the cache. */
+/* The first pass over this thread's share. Values that are kept are made from the end, where the sums were last. */
+static uint32_t largest_value(const struct source *source, struct ffb_cpu_span share) {
+  uint32_t largest = 0;
+  if (!source->kept)
+    return produce(source, FFB_CPU_LARGEST, NULL, share.begin, share.end);
+  for (int64_t end = share.end, begin = 0; end > share.begin; end = begin) {
+    begin = end - share.begin > FAR_PIECE ? end - FAR_PIECE : share.begin;
+    uint32_t bits = produce(source, FFB_CPU_STORE, source->kept + begin, begin, end);
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+/* Run by all threads: two passes, the second from where the first ended, which is still in the cache. */
 static void my_quantised(struct source source, const struct ffb_suq_scale *scale,
                          const struct ffb_suq_quantise *quantise, uint32_t *largest) {
   struct ffb_cpu_rounding rounding =
@@ -301,7 +319,7 @@ static void my_quantised(struct source source, const struct ffb_suq_scale *scale
   struct ffb_cpu_span share = my_share(ffb_elements(quantise->q), FFB_CPU_CHANNELS);
   uint32_t bits = 0;
   if (scale->range == FFB_RANGE_ABSMAX) {
-    bits = produce(&source, FFB_CPU_LARGEST, NULL, share.begin, share.end);
+    bits = largest_value(&source, share);
 #pragma omp critical
     *largest = bits > *largest ? bits : *largest;
 #pragma omp barrier
@@ -309,6 +327,11 @@ static void my_quantised(struct source source, const struct ffb_suq_scale *scale
 #pragma omp single
   ffb_cpu_set_scale(scale, *largest);
   source.normalise.reciprocal = source.gradient.reciprocal = 1 / ffb_cpu_scalar(scale->scale);
+  if (source.kept) {
+    source.kernels->quantise((int8_t *)quantise->q->data + share.begin, source.kept + share.begin,
+                             share.end - share.begin, source.normalise.reciprocal, &rounding, (uint64_t)share.begin);
+    return;
+  }
   for (int64_t end = share.end, begin = 0; end > share.begin; end = begin) {
     begin = end - share.begin > FAR_PIECE ? end - FAR_PIECE : share.begin;
     produce_s8(&source, &rounding, quantise->q->data, begin, end);
@@ -328,13 +351,15 @@ bool ffb_cpu_batch_normalise_s8(struct ffb_device *device, const union ffb_argum
 
 bool ffb_cpu_batch_normalise_gradient_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_gradient_s8 *batch = &arguments->batch_normalise_gradient_s8;
-  struct gradient_job job;
+  struct ffb_cpu_gradient_job job;
   uint32_t largest = 0;
   if (!prepare_gradient(device, &batch->gradient, &job))
     return false;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(batch->gradient.x)))
   {
     struct source source = {.kernels = device->kernels, .backward = true, .gradient = summed(&job)};
+    if (batch->scale.range == FFB_RANGE_ABSMAX)
+      source.kept = batch->gradient.gx->data;
     my_quantised(source, &batch->scale, &batch->quantise, &largest);
   }
   return true;

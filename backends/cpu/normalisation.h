@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct ffb_cpu_rounding;
+struct ffb_device;
 
 /* Elements that every kernel handles at a time: shares start at multiples of it, so that bytes of a mask and blocks of
  * random numbers stay whole. */
@@ -83,6 +84,32 @@ struct ffb_cpu_normalisation_kernels {
 
 /* Channels that are summed together: a share of work of these sums is one block of pixels and this many channels. */
 enum { FFB_CPU_CHANNELS = 64 };
+
+/* ---- drivers, shared with normalised_pool.c ------------------------------------------------------------------- */
+
+/* Sums over blocks of pixels: statistics of x, or with `gradient` those of its gradient. */
+struct ffb_cpu_sums_job {
+  const struct ffb_cpu_normalisation_kernels *kernels;
+  const struct ffb_cpu_normalise_gradient *gradient;
+  const float *x;
+  float *sums; /* [blocks][2][channels] */
+  int64_t blocks, channels, pixels;
+};
+
+struct ffb_cpu_gradient_job {
+  const struct ffb_batch_normalise_gradient *batch;
+  struct ffb_cpu_sums_job sums;
+  struct ffb_cpu_normalise_gradient with;
+  float *mean_gradient, *slope; /* with's, to be filled */
+};
+
+/* What the kernels take, with `more` words of scratch. Where gy is null the caller makes it. */
+bool ffb_cpu_prepare_normalise(struct ffb_device *device, const struct ffb_batch_normalise *batch, int64_t more,
+                               struct ffb_cpu_normalise *with, float **rest);
+bool ffb_cpu_prepare_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gradient *batch, int64_t more,
+                              struct ffb_cpu_gradient_job *job, float **rest);
+/* Run by all threads once every block's sums are made: ggamma, gbeta, and what the second pass needs of them. */
+void ffb_cpu_channel_gradients(struct ffb_cpu_gradient_job *job);
 
 /* Scale and running maximum of a quantiser, from the bits of the largest absolute value (an integer where x is S32). */
 void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits);

@@ -47,13 +47,14 @@ static inline vq splat_q(uint64_t value) {
   return value - (vq){0};
 }
 
-/* Counters of the random blocks, ordered so that dealing pairs of 64-bit lanes gives elements in order: even lanes take
- * the first half of the blocks. */
-static inline vq block_numbers(void) {
-  vq number = {0};
-  for (int lane = 0; lane < LANES / 2; lane++)
-    number[lane] = (uint64_t)(lane / 2 + (lane % 2) * (LANES / 4));
-  return number;
+/* Counters of random blocks: even lanes count one run of blocks, odd lanes another. */
+static inline vq block_numbers(uint64_t even, uint64_t odd) {
+  vq number = {0}, others = {0};
+  for (int lane = 0; lane < LANES / 2; lane++) {
+    number[lane] = (uint64_t)(lane / 2);
+    others[lane] = lane % 2 ? ~UINT64_C(0) : 0;
+  }
+  return number + even + (others & splat_q(odd - even));
 }
 
 #endif

@@ -71,7 +71,7 @@ static struct rounder make_rounder(enum ffb_rounding rounding, uint64_t seed, ui
 static int8_t quantised(const struct rounder *rounder, float v, int64_t index) {
   float whole = 0;
   if (rounder->rounding == FFB_ROUND_STOCHASTIC)
-    whole = floorf(v + ffb_random_uniform(rounder->seed, rounder->purpose, rounder->step, (uint64_t)index));
+    whole = floorf(v + ffb_random_rounding(rounder->seed, rounder->purpose, rounder->step, (uint64_t)index));
   else
     whole = rintf(v);
   if (isnan(whole))

@@ -119,39 +119,80 @@ local function count_text(entries)
   return ("%d claims: %s."):format(#entries, table.concat(parts, ", "))
 end
 
+-- How many networks the claims are about.
+local function count_networks(entries)
+  local seen, count = {}, 0
+  for _, entry in ipairs(entries) do
+    if entry.network and not seen[entry.network] then
+      seen[entry.network] = true
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Texts in their first order, each with the networks that it was said of.
+local function texts_by_network(entries, networks)
+  local order, of_text, texts = {}, {}, {}
+  for _, entry in ipairs(entries) do
+    if not of_text[entry.text] then
+      of_text[entry.text] = {}
+      order[#order + 1] = entry.text
+    end
+    table.insert(of_text[entry.text], entry.network)
+  end
+  for i, text in ipairs(order) do
+    local named = of_text[text]
+    local everywhere = networks == 1 or #named == 0 or #named == networks
+    texts[i] = everywhere and text or ("%s (%s)"):format(text, table.concat(named, ", "))
+  end
+  return texts
+end
+
 local function verdict_lines(entries)
-  local lines, unmeasured, reasons = {}, {}, {}
+  local lines, unmeasured, reasons, networks = {}, {}, {}, count_networks(entries)
   for _, entry in ipairs(entries) do
     if entry.verdict == "not measured" then
       if not unmeasured[entry.reason] then
         unmeasured[entry.reason] = {}
         reasons[#reasons + 1] = entry.reason
       end
-      table.insert(unmeasured[entry.reason], entry.text)
+      table.insert(unmeasured[entry.reason], entry)
     elseif entry.claim.kind == "contradiction" then
       lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.text, entry.claim.place, entry.reason)
     elseif entry.claim.kind == "order" then
-      lines[#lines + 1] = ("%s: %s: %s; here %s"):format(entry.verdict, entry.text, entry.expected, entry.measured)
+      local where = networks > 1 and entry.network and entry.network .. ", " or ""
+      lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(entry.verdict, where, entry.text, entry.expected, entry.measured)
     end
   end
   for _, reason in ipairs(reasons) do
-    lines[#lines + 1] = ("not measured (%s): %s"):format(reason, table.concat(unmeasured[reason], "; "))
+    local texts = texts_by_network(unmeasured[reason], networks)
+    lines[#lines + 1] = ("not measured (%s): %s"):format(reason, table.concat(texts, "; "))
   end
   return lines
 end
 
-local function verdict_blocks(entries)
-  local list = tables.new { { title = "Claim", align = "left" }, { title = "Paper", align = "right" },
-    { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+-- One table for each network, and one for what is said of all.
+local function verdict_tables(entries)
+  local several, lists, of_network = count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
     if entry.verdict ~= "not measured" and entry.claim.kind ~= "contradiction" and entry.claim.kind ~= "order" then
-      list:add(entry.text, entry.expected, entry.measured, entry.verdict)
+      local title = several and (entry.network or "All networks") or "Claim"
+      if not of_network[title] then
+        of_network[title] = tables.new { { title = title, align = "left" }, { title = "Paper", align = "right" },
+          { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+        lists[#lists + 1] = of_network[title]
+      end
+      of_network[title]:add(entry.text, entry.expected, entry.measured, entry.verdict)
     end
   end
+  return lists
+end
+
+local function verdict_blocks(entries)
   local blocks = { { heading = "Verdicts" }, count_text(entries) .. " Here: mean over seeds ± half of its 95 % interval." }
-  if #list.rows > 0 then
-    blocks[#blocks + 1] = list
-  end
+  local lists = verdict_tables(entries)
+  table.move(lists, 1, #lists, #blocks + 1, blocks)
   blocks[#blocks + 1] = { list = verdict_lines(entries) }
   return blocks
 end
@@ -211,7 +252,8 @@ function documents.check(results, plan, gates)
   end
   blocks[2] = #gates > 0 and { list = lines } or "This profile declares none."
   local entries = verdicts.judge(results, plan)
-  table.move(#entries > 0 and verdict_blocks(entries) or {}, 1, 4, 3, blocks)
+  local parts = #entries > 0 and verdict_blocks(entries) or {}
+  table.move(parts, 1, #parts, #blocks + 1, blocks)
   return assemble(results, plan, blocks, {})
 end
 

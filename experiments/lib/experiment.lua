@@ -348,7 +348,7 @@ local function read_rows(description)
 end
 
 -- What a profile says about single models or rows: {name = run options}.
-local function read_overrides(values, list, other, what, path)
+local function read_overrides(values, list, other, what, path, read)
   local overrides = {}
   if values == nil then
     return overrides
@@ -363,10 +363,29 @@ local function read_overrides(values, list, other, what, path)
     if not names[name] then
       refuse(here, 'this experiment has no %s "%s"%s', what, tostring(name), meant(name, keys_of(names)))
     end
-    check_keys(expect(entry, "table", here), run_keys(), here)
-    overrides[name] = pick_run_options(entry, here)
+    overrides[name] = read(expect(entry, "table", here), here)
   end
   return overrides
+end
+
+local function read_row_override(entry, path)
+  check_keys(entry, run_keys(), path)
+  return { run = pick_run_options(entry, path) }
+end
+
+local function read_row_overrides(values, row_list, path)
+  return read_overrides(values, row_list, "algorithm", "row", path, read_row_override)
+end
+
+local function read_model_overrides(values, model_list, row_list, path)
+  return read_overrides(values, model_list, "model", "model", path, function(entry, here)
+    check_keys(entry, run_keys("seeds", "algorithms"), here)
+    return {
+      run = pick_run_options(entry, here),
+      seeds = entry.seeds and check_seeds(entry.seeds, extend(here, "seeds")),
+      algorithms = read_row_overrides(entry.algorithms, row_list, extend(here, "algorithms")),
+    }
+  end)
 end
 
 local function read_profile(profile, model_list, row_list, path)
@@ -375,8 +394,8 @@ local function read_profile(profile, model_list, row_list, path)
   return {
     run = pick_run_options(profile, path),
     seeds = check_seeds(profile.seeds or { 1 }, extend(path, "seeds")),
-    models = read_overrides(profile.models, model_list, "model", "model", extend(path, "models")),
-    algorithms = read_overrides(profile.algorithms, row_list, "algorithm", "row", extend(path, "algorithms")),
+    models = read_model_overrides(profile.models, model_list, row_list, extend(path, "models")),
+    algorithms = read_row_overrides(profile.algorithms, row_list, extend(path, "algorithms")),
   }
 end
 
@@ -425,17 +444,36 @@ local function overlay(target, values)
   end
 end
 
+-- What a profile says under the general and under the special name.
+local function overrides_of(overrides, general, special)
+  local found = { overrides[general] }
+  if special ~= general then
+    found[#found + 1] = overrides[special]
+  end
+  return found
+end
+
 local function cell_of(plan, model, row, seed)
   local profile = plan.profile
   local config = { model = model.model, algorithm = row.algorithm, dataset = model.dataset, seed = seed, plugin = row.plugin }
-  -- The more special wins: profile, model, row, the profile's word on this model, on this algorithm, on this row.
+  -- The more special wins: profile, model, row, the profile's word on this model, on this algorithm, on this row, and on
+  -- this algorithm and row where it speaks of this model.
   overlay(config, profile.run)
   overlay(config, model.run)
   overlay(config, row.run)
-  overlay(config, profile.models[model.model])
-  overlay(config, profile.models[model.name])
-  overlay(config, profile.algorithms[row.algorithm])
-  overlay(config, profile.algorithms[row.name])
+  local on_model = overrides_of(profile.models, model.model, model.name)
+  local on_row = overrides_of(profile.algorithms, row.algorithm, row.name)
+  for _, override in ipairs(on_model) do
+    overlay(config, override.run)
+  end
+  for _, override in ipairs(on_row) do
+    overlay(config, override.run)
+  end
+  for _, override in ipairs(on_model) do
+    for _, nested in ipairs(overrides_of(override.algorithms, row.algorithm, row.name)) do
+      overlay(config, nested.run)
+    end
+  end
   local options, tuned = {}, plan.defaults[model.model] or {}
   overlay(options, tuned[row.algorithm])
   overlay(options, tuned[row.name])
@@ -557,10 +595,19 @@ local function find_profile(plan)
   return profile
 end
 
+-- A profile's seeds, or those of one model; --set seeds stands above both.
+local function seeds_of(plan, model)
+  local seeds = plan.profile.seeds
+  for _, override in ipairs(overrides_of(plan.profile.models, model.model, model.name)) do
+    seeds = override.seeds or seeds
+  end
+  return plan.seeds or seeds
+end
+
 local function make_cells(plan)
   local cells = {}
   for _, model in ipairs(plan.models) do
-    for _, seed in ipairs(plan.seeds) do
+    for _, seed in ipairs(seeds_of(plan, model)) do
       for _, row in ipairs(plan.rows) do
         cells[#cells + 1] = cell_of(plan, model, row, seed)
       end
@@ -658,7 +705,6 @@ local function finish(value)
   end
   if input.mode ~= "describe" then
     plan.profile = find_profile(plan)
-    plan.seeds = plan.profile.seeds
     plan.version = input.version
     plan.changes = {}
     for _, pair in ipairs(input.set or {}) do

@@ -2,7 +2,8 @@
 --
 -- A claim is data:
 --   id, text, place        its name, what is claimed in our words ({row}: our row's title), where the paper says so
---   kind                   value | difference (row - base) | change (row against base, %) | order | contradiction
+--   kind                   value | difference (row - base) | change (row against base, %) | order | contradiction |
+--                          average (mean over `models` of a change)
 --   model, row, base       names from the paper's tables (a row of ours stands for the paper's row that it names)
 --   metric                 as in lib.results
 --   paper, tolerance       the number, and for each profile how far off still counts (a profile left out: not judged);
@@ -11,7 +12,8 @@
 --   machine                only judged on a machine of that name
 --   profiles               only judged in these
 --   evidence               contradiction: the arithmetic
--- and a gate is {row = or rows =, model =, dataset =, metric =, at_least =, at_most =}, {row =, finishes = true} or {claim =}.
+-- and a gate is {row = or rows =, model =, dataset =, metric =, at_least =, at_most =}, {row =, finishes = true} (with
+-- may_diverge = true a run that diverged counts as finished: it is a result) or {claim =}.
 
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
@@ -23,7 +25,7 @@ local verdicts = {}
 local claim_keys = {
   id = "string", text = "string", place = "string", kind = "string", model = "string", row = "string", base = "string",
   metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number", rows = "table",
-  machine = "string", profiles = "table", evidence = "string",
+  models = "table", machine = "string", profiles = "table", evidence = "string",
 }
 
 local kinds = {
@@ -31,6 +33,7 @@ local kinds = {
   difference = { "model", "row", "base", "metric" },
   change = { "model", "row", "base", "metric" },
   order = { "model", "rows", "metric" },
+  average = { "models", "row", "base", "metric" },
   contradiction = { "evidence" },
 }
 
@@ -78,7 +81,7 @@ end
 
 local gate_keys = {
   row = "string", rows = "table", model = "string", dataset = "string", metric = "string", at_least = "number",
-  at_most = "number", finishes = "boolean", claim = "string",
+  at_most = "number", finishes = "boolean", may_diverge = "boolean", claim = "string",
 }
 
 local function check_gate(gate, plan, path, refuse)
@@ -206,7 +209,7 @@ local function obstacle(claim, row, results)
     return synthetic(row)
   end
   if not judged_in(claim, results.profile) then
-    return ("not judged in profile %s"):format(results.profile)
+    return ("profile %s is too small to judge by"):format(results.profile)
   end
   return metric and metric.wants_own_machine and shared_machine(row) and "other programs used the machine meanwhile" or nil
 end
@@ -243,11 +246,11 @@ local function judge_numbers(claim, values, profile)
   return "not reproduced"
 end
 
-local units = { difference = "points", change = "%" }
+local units = { difference = "points", change = "%", average = "%" }
 
 local function number_with_unit(claim, value, interval)
   local unit = units[claim.kind] or (results_of.metrics[claim.metric] or { unit = "" }).unit
-  local digits = claim.kind == "change" and "%+.1f" or claim.kind == "difference" and "%+.2f" or results_of.digits_of(value)
+  local digits = units[claim.kind] == "%" and "%+.1f" or claim.kind == "difference" and "%+.2f" or results_of.digits_of(value)
   return results_of.number_text(value, digits) .. (interval or "") .. (unit ~= "" and " " .. unit or "")
 end
 
@@ -272,11 +275,13 @@ local function text_for(claim, row)
   return (claim.text:gsub("{row}", title))
 end
 
-local function judge_row(claim, row, results)
-  local entry = { claim = claim, text = text_for(claim, row), expected = expected_text(claim), measured = "-" }
-  local values, gap = measure(claim, row, results)
-  entry.obstacle = obstacle(claim, row, results)
-  local reason = entry.obstacle or (#values == 0 and (gap or "not run")) or nil
+local function new_entry(claim, row)
+  return { claim = claim, text = text_for(claim, row), network = row.model.title, expected = expected_text(claim),
+    measured = "-" }
+end
+
+local function give_verdict(entry, values, reason, results)
+  local claim = entry.claim
   if #values > 0 then
     entry.measured = measured_text(claim, values)
   end
@@ -286,6 +291,35 @@ local function judge_row(claim, row, results)
     entry.verdict = judge_numbers(claim, values, results.profile)
   end
   return entry
+end
+
+local function judge_row(claim, row, results)
+  local entry = new_entry(claim, row)
+  local values, gap = measure(claim, row, results)
+  entry.obstacle = obstacle(claim, row, results)
+  return give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
+end
+
+-- One value: the mean over the networks, of each its mean over seeds.
+local function judge_average(claim, first, results)
+  local entry = new_entry(claim, first)
+  entry.network = nil
+  local means, reason = {}, nil
+  for _, model in ipairs(claim.models) do
+    local row
+    for _, candidate in ipairs(rows_for(results, model, claim.row)) do
+      row = candidate.name == first.name and candidate or row
+    end
+    local values, gap = {}, "the experiment has no such row"
+    if row then
+      local change_here = { kind = "change", model = model, base = claim.base, metric = claim.metric }
+      values, gap = measure(change_here, row, results)
+      entry.obstacle = entry.obstacle or obstacle(claim, row, results)
+    end
+    means[#means + 1] = statistics.mean(values)
+    reason = reason or #values == 0 and (gap or "not run") or nil
+  end
+  return give_verdict(entry, reason and {} or { statistics.mean(means) }, entry.obstacle or reason, results)
 end
 
 -- "a < b = c", and whether every step up is as claimed.
@@ -317,6 +351,7 @@ local function judge_order(claim, results)
   for i, name in ipairs(claim.rows) do
     local row = rows_for(results, claim.model, name)[1]
     titles[i] = row and row.title or name
+    entry.network = row and row.model.title or entry.network
     rows[#rows + 1] = row
     if row then
       standing[row] = i
@@ -348,22 +383,36 @@ local function judge(claim, results)
     return { judge_order(claim, results) }
   end
   local entries = {}
+  if claim.kind == "average" then
+    for _, row in ipairs(rows_for(results, claim.models[1], claim.row)) do
+      entries[#entries + 1] = judge_average(claim, row, results)
+    end
+    return entries
+  end
   for _, row in ipairs(rows_for(results, claim.model, claim.row)) do
     entries[#entries + 1] = judge_row(claim, row, results)
   end
   return entries
 end
 
--- list of {claim =, text =, expected =, measured =, verdict =, reason =}; claims on models that the experiment does not
--- train are left out.
+-- list of {claim =, text =, network =, expected =, measured =, verdict =, reason =}; claims on models that the experiment
+-- does not train are left out.
 function verdicts.judge(results, plan)
   local trained, entries = {}, {}
   for _, model in ipairs(results.models) do
     trained[model.name] = true
     trained[model.model] = true
   end
+  local function is_trained(claim)
+    for _, model in ipairs(claim.models or { claim.model }) do
+      if not trained[model] then
+        return false
+      end
+    end
+    return true
+  end
   for _, claim in ipairs(plan.claims) do
-    if not claim.model or trained[claim.model] then
+    if is_trained(claim) then
       for _, entry in ipairs(judge(claim, results)) do
         entries[#entries + 1] = entry
       end
@@ -386,13 +435,17 @@ local function bound_text(gate)
   return table.concat(parts, " and ")
 end
 
-local function gate_finishes(row)
+local function gate_finishes(gate, row)
+  local found = "done"
   for _, cell in ipairs(row.cells) do
-    if not cell.record or cell.record.status ~= "done" then
-      return false, cell.record and cell.record.status or cell.reason or "not run"
+    local status = cell.record and cell.record.status
+    local diverged = gate.may_diverge and status == "diverged"
+    if status ~= "done" and not diverged then
+      return false, status or cell.reason or "not run"
     end
+    found = diverged and status or found
   end
-  return true, "done"
+  return true, found
 end
 
 local function gate_row(gate, row)
@@ -403,8 +456,8 @@ local function gate_row(gate, row)
   end
   local ok
   if gate.finishes then
-    entry.wanted = "every run finishes"
-    ok, entry.found = gate_finishes(row)
+    entry.wanted = gate.may_diverge and "every run finishes or diverges" or "every run finishes"
+    ok, entry.found = gate_finishes(gate, row)
   else
     local mean, gap = row:mean(gate.metric), row:gap(gate.metric)
     entry.wanted = ("%s %s"):format((results_of.metrics[gate.metric] or { title = gate.metric }).title, bound_text(gate))

@@ -1,0 +1,128 @@
+/* Memory of training steps, as planned: the forward-forward trainer's against backpropagation's, and backpropagation's
+ * against what it cannot do without. */
+#include "tests/trainer_cases.h"
+
+#include "nn/plan.h"
+
+enum { BATCH = 64 };
+
+static void begin(struct subject *s, const char *algorithm, const char *options, const char *model, int64_t batch) {
+  subject_make(s, &(struct recipe){.algorithm = algorithm,
+                                   .options = options,
+                                   .model = model,
+                                   .height = 32,
+                                   .width = 32,
+                                   .channels = 3,
+                                   .batch = batch,
+                                   .records = 2 * BATCH,
+                                   .backend = &ffb_backend_cpu});
+}
+
+/* ---- forward-forward and backpropagation ------------------------------------------------------------------------ */
+
+/* Bytes that grow with the batch, by record, where a training step's peak is. From BATCH on that is where activations
+ * meet; with smaller batches it may be an update of the largest weights. */
+static double bytes_by_record(const char *algorithm, const char *options, const char *model) {
+  double peaks[2];
+  for (int i = 0; i < 2; i++) {
+    struct subject s;
+    struct ffb_memory_peak peak;
+    begin(&s, algorithm, options, model, BATCH << i);
+    ffb_plan_peak_of(s.plan, "train", &peak);
+    peaks[i] = (double)peak.peak;
+    subject_end(&s);
+  }
+  return (peaks[1] - peaks[0]) / BATCH;
+}
+
+/* One pass keeps one block's activations of one sample for each record, the paired modes those of two samples. */
+static void forward_forward_needs_less_than_backpropagation(void **state) {
+  (void)state;
+  static const struct {
+    const char *model;
+    double one_pass, off;
+  } most[] = {{"resnet18", 0.35, 0.7}, {"mobilenet_v2", 0.35, 0.62}, {"efficientnet_b0", 0.35, 0.62}};
+  for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+    double bp = bytes_by_record("bp_gdai8", "", most[i].model);
+    double one_pass = bytes_by_record("ff_int8", "preset=one_pass", most[i].model);
+    double off = bytes_by_record("ff_int8", "lookahead=off", most[i].model);
+    double recompute = bytes_by_record("ff_int8", "lookahead_memory=recompute", most[i].model);
+    if (!(one_pass <= most[i].one_pass * bp && off <= most[i].off * bp && recompute <= 1.01 * off))
+      fail_msg("%s: bytes by record: %.0f, one pass %.0f, look-ahead off %.0f, recomputed %.0f", most[i].model, bp,
+               one_pass, off, recompute);
+  }
+}
+
+/* ---- backpropagation and its lower bound ------------------------------------------------------------------------ */
+
+/* Whether a ReLU reads the node, an addition's output: then its backward pass needs to know where that was positive. */
+static bool is_rectified(const struct ffb_network *network, int node) {
+  for (int i = 0; i < network->layer_count; i++) {
+    const struct ffb_layer *layer = &network->layers[i];
+    if (layer->kind == FFB_LAYER_ACTIVATION && layer->inputs[0] == node)
+      return layer->activation == FFB_ACTIVATION_RELU || layer->activation == FFB_ACTIVATION_RELU6;
+  }
+  return false;
+}
+
+static bool is_multiplied(const struct ffb_network *network, int node) {
+  for (int i = 0; i < network->layer_count; i++) {
+    const struct ffb_layer *layer = &network->layers[i];
+    if ((layer->kind == FFB_LAYER_CONVOLUTION || layer->kind == FFB_LAYER_LINEAR) && layer->inputs[0] == node)
+      return true;
+  }
+  return false;
+}
+
+/* What the backward pass of INT8 backpropagation needs of the forward pass, all of it alive where they meet:
+ *  - every convolution's output in FP32: the gradient of the batch normalisation behind it is made from that;
+ *  - one INT8 copy of every node that a convolution or a linear layer reads: weight gradients are made from it;
+ *  - a bit for each element of a rectified addition;
+ *  - mean and inverse deviation of every batch normalisation.
+ * A max pool's choice can be found again from the convolution's output. Beside it lies what stays from step to step:
+ * weights, optimiser state, running statistics. */
+static double lower_bound(const struct subject *s, int64_t records) {
+  const struct ffb_network *network = &s->network;
+  double bytes = 0;
+  for (int node = 0; node < network->node_count; node++)
+    bytes += is_multiplied(network, node) ? (double)(records * ffb_network_features(network, node)) : 0;
+  for (int i = 0; i < network->layer_count; i++) {
+    const struct ffb_layer *layer = &network->layers[i];
+    double elements = (double)(records * ffb_network_features(network, layer->output));
+    if (layer->kind == FFB_LAYER_CONVOLUTION)
+      bytes += 4 * elements;
+    else if (layer->kind == FFB_LAYER_ADD && is_rectified(network, layer->output))
+      bytes += elements / 8;
+    else if (layer->kind == FFB_LAYER_BATCH_NORM)
+      bytes += 2 * 4 * (double)network->nodes[layer->output][2];
+  }
+  for (size_t i = 0; i < ffb_plan_persistent_count(s->plan); i++)
+    bytes += (double)ffb_tensor_bytes(ffb_plan_persistent_at(s->plan, i));
+  return bytes;
+}
+
+static void backpropagation_needs_little_more_than_it_must(void **state) {
+  (void)state;
+  static const char *const networks[] = {"resnet18", "mobilenet_v2", "efficientnet_b0"};
+  const int64_t batch = 32;
+  for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
+    struct subject s;
+    struct ffb_memory_peak peak;
+    begin(&s, "bp_gdai8", "", networks[i], batch);
+    ffb_plan_peak_of(s.plan, "train", &peak);
+    double least = lower_bound(&s, batch);
+    print_message("# %s: peak %.2f MiB, lower bound %.2f MiB, ratio %.4f\n", networks[i], (double)peak.peak / 0x1p20,
+                  least / 0x1p20, (double)peak.peak / least);
+    if (!((double)peak.peak >= least && (double)peak.peak <= 1.1 * least))
+      fail_msg("%s: %zu bytes, at least %.0f", networks[i], peak.peak, least);
+    subject_end(&s);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(forward_forward_needs_less_than_backpropagation),
+      cmocka_unit_test(backpropagation_needs_little_more_than_it_must),
+  };
+  return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
