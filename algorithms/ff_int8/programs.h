@@ -69,8 +69,8 @@ struct ff_entered {
 };
 
 /* Enter x, normalised in `groups` groups, into a node. Where a linear layer or a convolution reads the node first, it
- * is handed over in INT8. `normalised` is where the FP32 form goes: x itself, or null for a new tensor. Returns it. With
- * `over` the INT8 form lies over it (ffb_pass_hand_over). */
+ * is handed over in INT8. `normalised` is where the FP32 form goes: x itself, or null for a new tensor. Returns it.
+ * With `over` the INT8 form lies over it (ffb_pass_hand_over). */
 struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, int node, struct ffb_tensor *x,
                             int groups, struct ffb_tensor *normalised, struct ffb_tensor **inverse, bool over);
 /* The images into node 0, which has no groups. In place where nothing else reads x. */
