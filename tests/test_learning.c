@@ -14,7 +14,7 @@ struct lesson {
 };
 
 /* 2000 synthetic digits to train on, 784-128-128-10. A guess is right one time in ten; the bounds are four points or
- * more below what was seen. */
+ * more below what was seen. One-pass at twice this rate depends on the initial weights: 78 to 93 % over five seeds. */
 #define BP(name, algorithm, options, accuracy)                                                                         \
   { name, {algorithm, options, .epochs = 8, .batch = 32}, accuracy }
 #define FF(name, options, accuracy)                                                                                    \
@@ -31,9 +31,9 @@ static struct lesson lessons[] = {
     BP("bp_gdai8, two segments", "bp_gdai8", "search_period=20 segments=2", 89),
     FF("ff_int8 tuned", "", 72),
     FF("ff_int8 paper", "preset=paper learning_rate=0.3", 77),
-    FF("ff_int8 one_pass", "preset=one_pass learning_rate=0.002", 84),
-    FF("ff_int8 one_pass, int8 weights", "preset=one_pass learning_rate=0.002 weights=int8", 82),
-    FF("ff_int8 one_pass, scalar", "preset=one_pass learning_rate=0.002 lookahead=scalar lambda_step=0.01", 70),
+    FF("ff_int8 one_pass", "preset=one_pass learning_rate=0.001", 86),
+    FF("ff_int8 one_pass, int8 weights", "preset=one_pass learning_rate=0.001 weights=int8", 84),
+    FF("ff_int8 one_pass, scalar", "preset=one_pass learning_rate=0.001 lookahead=scalar lambda_step=0.01", 70),
     FF("ff_int8, off", "lookahead=off", 72),
     FF("ff_int8, chain", "lookahead=chain lambda_step=0.01", 72),
     FF("ff_int8, greedy", "schedule=greedy", 62),
