@@ -86,8 +86,8 @@ static void forward_convolution(struct ffb_pass *pass, int number) {
     y = ffb_emit_node(pass, FFB_TAG_ACTIVATIONS, layer->output);
     FFB_EMIT(pass, CONVOLVE_S8, convolve_s8, .y = y, .x = x.q, .w = w.q, .x_scale = x.scale, .w_scale = w.scale,
              .window = layer->window, .groups = layer->groups);
-    /* Rounding the weights once more is cheaper than keeping them until the backward pass. */
-    if (pass->training && !own->weight_q)
+    /* A backward pass that is far away rounds the weights once more: 1 byte less for each of them. */
+    if (pass->training && !own->weight_q && number < pass->keep_weights)
       pass->traces[number].weight = (struct ffb_quantised){0};
   } else {
     struct ffb_tensor *x = ffb_pass_values(pass, layer->inputs[0]);

@@ -51,6 +51,7 @@ bool ffb_pass_begin(struct ffb_pass *pass, struct ffb_parameters *parameters, st
                             .rows = rows,
                             .training = training,
                             .search = search,
+                            .keep_weights = network->layer_count,
                             .error = error};
   bool made = (pass->nodes = ffb_allocate(nodes, sizeof(struct ffb_tensor *), error)) &&
               (pass->gradients = ffb_allocate(nodes, sizeof(struct ffb_tensor *), error)) &&

@@ -56,12 +56,13 @@ struct ffb_pass {
   struct ffb_parameters *parameters;
   struct ffb_program *program;
   int64_t rows;
-  bool training;  /* ranges from the batch, stochastic rounding as the precision says, running maxima move */
-  bool search;    /* this program searches gradient ranges */
-  bool recompute; /* layers went forward before in this step: running values do not move again */
-  bool lean;      /* fewer bytes alive at once, where that costs a pass over them */
-  bool preserve;  /* a later backward pass goes through the same layers: do not overwrite what it needs */
-  int stream;     /* keeps the random numbers of several passes of one step apart */
+  bool training;    /* ranges from the batch, stochastic rounding as the precision says, running maxima move */
+  bool search;      /* this program searches gradient ranges */
+  bool recompute;   /* layers went forward before in this step: running values do not move again */
+  bool lean;        /* fewer bytes alive at once, where that costs a pass over them */
+  int keep_weights; /* the first layer whose INT8 weights stay for a backward pass that is near; no layer: none do */
+  bool preserve;    /* a later backward pass goes through the same layers: do not overwrite what it needs */
+  int stream;       /* keeps the random numbers of several passes of one step apart */
   struct ffb_tensor **nodes, **gradients; /* F32, by node; null where not made, or not needed any more */
   struct ffb_goodness_source goodness;    /* see ffb_pass_learns_from_goodness */
   struct ffb_quantised *inputs;           /* INT8 copy of a node */

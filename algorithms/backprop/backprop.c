@@ -54,9 +54,18 @@ static void emit_input(struct ffb_trainer_state *s, struct ffb_pass *pass, const
   ffb_pass_enter(pass, 0, ffb_emit_images(pass, bytes, pass->rows, s->mean, s->deviation));
 }
 
+/* The first layer whose weights the backward pass comes back to before anything else needs the memory. */
+static int last_convolution(const struct ffb_network *network) {
+  int number = network->layer_count - 1;
+  while (number > 0 && network->layers[number].kind != FFB_LAYER_CONVOLUTION)
+    number--;
+  return number;
+}
+
 /* Forward, and all that is kept is what enters each unit. */
 static void emit_forward(struct ffb_trainer_state *s, struct ffb_pass *pass) {
   const struct ffb_network *network = s->parameters.network;
+  pass->keep_weights = last_convolution(network);
   if (!s->checkpointing || !pass->training) {
     ffb_pass_forward(pass, 0, network->layer_count);
     return;
@@ -79,6 +88,7 @@ static void emit_backward(struct ffb_trainer_state *s, struct ffb_pass *pass) {
       struct ffb_tensor *gradient = pass->gradients[unit->output];
       ffb_pass_forget(pass, unit->first_layer, unit->layer_count);
       ffb_pass_enter(pass, unit->input, pass->nodes[unit->input]);
+      pass->keep_weights = 0;
       ffb_pass_forward(pass, unit->first_layer, unit->layer_count);
       pass->gradients[unit->output] = gradient;
     }

@@ -147,6 +147,7 @@ static void emit_one_by_one(struct ffb_trainer_state *s, struct ffb_pass *pass, 
   pass->failed = pass->failed || !later;
   if (!pass->failed)
     emit_heard(s, pass, stage, later);
+  pass->keep_weights = 0;
   for (int unit = 0; unit <= last && !pass->failed; unit++) {
     pass->training = unit >= first;
     struct ffb_tensor *y = ff_forward(s, pass, unit);
@@ -264,6 +265,7 @@ static void emit_chain(struct ffb_trainer_state *s, struct ffb_pass *pass, const
 /* The second forward pass: every unit learns at once. */
 static void emit_again(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ffb_tensor *const *numbers) {
   pass->recompute = true;
+  pass->keep_weights = 0;
   for (int unit = 0; unit < s->unit_count; unit++)
     ffb_pass_forget(pass, s->units[unit].first_layer, s->units[unit].layer_count);
   for (int unit = 0; unit < s->unit_count && !pass->failed; unit++)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { CHUNK_BYTES = 640 * 1024, MAX_CHUNK = 64, MAX_CHANNELS = 8 };
+enum { CHUNK_BYTES = 192 * 1024, MAX_CHUNK = 64, MAX_CHANNELS = 8 };
 
 struct narrow_pass {
   const struct ffb_cpu_weight *weight;
