@@ -636,6 +636,7 @@ struct ffb_batch_statistics {
   struct ffb_tensor *mean, *inverse;                  /* out F32 [C] */
   struct ffb_tensor *x;                               /* optional F32 [M][H][W][C] */
   struct ffb_tensor *running_mean, *running_variance; /* optional in/out F32 [C] */
+  struct ffb_tensor *extremes;                        /* optional out F32 [2][C], with x: its lowest and highest */
   float momentum, epsilon;
 };
 
@@ -664,9 +665,11 @@ struct ffb_batch_normalise_gradient {
 };
 
 /* Normalised and quantised in one: y never lies in memory. Composition: BATCH_NORMALISE, SUQ_SCALE, SUQ_QUANTISE over
- * its y. `normalise.y` and `scale.x` are null. */
+ * its y. `normalise.y` and `scale.x` are null. Where BATCH_STATISTICS left the extremes of x, and nothing is added to
+ * it, the range can be told from them. */
 struct ffb_batch_normalise_s8 {
   struct ffb_batch_normalise normalise;
+  struct ffb_tensor *extremes; /* optional F32 [2][C] */
   struct ffb_suq_scale scale;
   struct ffb_suq_quantise quantise; /* x is null */
 };

@@ -107,10 +107,12 @@ static void forward_batch_norm(struct ffb_pass *pass, int number) {
   bool moves = !pass->training || !pass->recompute;
   trace->mean = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "mean", shape);
   trace->inverse = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "inverse", shape);
+  if (pass->training && pass->parameters->precision.int8 && ffb_pass_has(pass, FFB_BATCH_NORMALISE_S8))
+    trace->extremes = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "extremes", (int64_t[4]){2, shape[0], 1, 1});
   FFB_EMIT(pass, BATCH_STATISTICS, batch_statistics, .mean = trace->mean, .inverse = trace->inverse,
-           .x = pass->training ? x : NULL, .running_mean = moves ? own->running_mean : NULL,
-           .running_variance = moves ? own->running_variance : NULL, .momentum = layer->momentum,
-           .epsilon = layer->epsilon);
+           .extremes = trace->extremes, .x = pass->training ? x : NULL,
+           .running_mean = moves ? own->running_mean : NULL, .running_variance = moves ? own->running_variance : NULL,
+           .momentum = layer->momentum, .epsilon = layer->epsilon);
   note_not_finite(pass, number, trace->inverse);
   pass->pending[layer->output] = (struct ffb_pending){.waits = true, .norm = number, .shortcut = -1};
 }

@@ -144,11 +144,13 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
     [FFB_BATCH_STATISTICS] = {OPERAND(batch_statistics.mean, WRITE, F32), OPERAND(batch_statistics.inverse, WRITE, F32),
                               OPERAND(batch_statistics.x, READ | OPTIONAL, F32),
                               OPERAND(batch_statistics.running_mean, READ | WRITE | OPTIONAL, F32),
-                              OPERAND(batch_statistics.running_variance, READ | WRITE | OPTIONAL, F32)},
+                              OPERAND(batch_statistics.running_variance, READ | WRITE | OPTIONAL, F32),
+                              OPERAND(batch_statistics.extremes, WRITE | OPTIONAL, F32)},
     [FFB_BATCH_NORMALISE] = {OPERAND(batch_normalise.y, WRITE, F32), NORMALISE_OPERANDS(batch_normalise)},
     [FFB_BATCH_NORMALISE_GRADIENT] = {NORMALISE_GRADIENT_OPERANDS(batch_normalise_gradient)},
     [FFB_BATCH_NORMALISE_S8] = {OPERAND(batch_normalise_s8.quantise.q, WRITE, S8),
                                 NORMALISE_OPERANDS(batch_normalise_s8.normalise),
+                                OPERAND(batch_normalise_s8.extremes, READ | OPTIONAL, F32),
                                 SCALE_OPERANDS(batch_normalise_s8.scale),
                                 OPERAND(batch_normalise_s8.quantise.step, READ | OPTIONAL, U32)},
     [FFB_BATCH_NORMALISE_GRADIENT_S8] = {NORMALISE_GRADIENT_OPERANDS(batch_normalise_gradient_s8.gradient),
@@ -315,6 +317,10 @@ static bool channels_fit(const struct ffb_tensor *x, const struct ffb_tensor *a,
   return ffb_elements(a) == ffb_channels(x) && ffb_elements(b) == ffb_channels(x);
 }
 
+static bool extremes_fit(const struct ffb_tensor *x, const struct ffb_tensor *extremes) {
+  return x && ffb_elements(extremes) == 2 * ffb_channels(x);
+}
+
 static bool normalise_fits(const struct ffb_batch_normalise *a) {
   return channels_fit(a->x, a->mean, a->inverse) && channels_fit(a->x, a->gamma, a->beta) &&
          same_elements(a->y, a->x) && same_elements(a->shortcut, a->x) &&
@@ -445,13 +451,16 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
            same_elements(a->batch_statistics.mean, a->batch_statistics.inverse) &&
            same_elements(a->batch_statistics.mean, a->batch_statistics.running_mean) &&
            same_elements(a->batch_statistics.mean, a->batch_statistics.running_variance) &&
-           (!a->batch_statistics.x || ffb_elements(a->batch_statistics.mean) == ffb_channels(a->batch_statistics.x));
+           (!a->batch_statistics.x || ffb_elements(a->batch_statistics.mean) == ffb_channels(a->batch_statistics.x)) &&
+           (!a->batch_statistics.extremes || extremes_fit(a->batch_statistics.x, a->batch_statistics.extremes));
   case FFB_BATCH_NORMALISE:
     return normalise_fits(&a->batch_normalise);
   case FFB_BATCH_NORMALISE_GRADIENT:
     return normalise_gradient_fits(&a->batch_normalise_gradient);
   case FFB_BATCH_NORMALISE_S8:
     return normalise_fits(&a->batch_normalise_s8.normalise) &&
+           (!a->batch_normalise_s8.extremes ||
+            extremes_fit(a->batch_normalise_s8.normalise.x, a->batch_normalise_s8.extremes)) &&
            quantise_fits(&a->batch_normalise_s8.scale, &a->batch_normalise_s8.quantise,
                          a->batch_normalise_s8.normalise.x);
   case FFB_BATCH_NORMALISE_GRADIENT_S8:

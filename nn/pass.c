@@ -300,7 +300,8 @@ struct ffb_quantised ffb_pass_input_q(struct ffb_pass *pass, int layer) {
   }
   struct ffb_batch_normalise normalise = ffb_pass_normalisation(pass, node);
   struct ffb_quantiser quantiser = input_quantiser(pass, layer);
-  FFB_EMIT(pass, BATCH_NORMALISE_S8, batch_normalise_s8, .normalise = normalise, .scale = quantiser.scale,
+  FFB_EMIT(pass, BATCH_NORMALISE_S8, batch_normalise_s8, .normalise = normalise,
+           .extremes = pass->traces[pass->pending[node].norm].extremes, .scale = quantiser.scale,
            .quantise = quantiser.quantise);
   pass->pending[node].waits = false;
   return pass->inputs[node] = (struct ffb_quantised){.q = quantiser.quantise.q, .scale = quantiser.quantise.scale};

@@ -34,6 +34,7 @@ struct ffb_layer_trace {
   struct ffb_quantised weight;              /* INT8 weights */
   struct ffb_quantised_gradient gradient_q; /* made by the normalisation behind the layer */
   struct ffb_tensor *mean, *inverse;        /* batch norm */
+  struct ffb_tensor *extremes;              /* batch norm whose output is rounded to INT8, or null */
   struct ffb_tensor *argmax;                /* max pool */
   uint32_t purpose;                         /* dropout: of its random numbers */
   bool fused;                               /* part of the call of the normalisation before it */

@@ -4,6 +4,7 @@
 #include "backends/cpu/device.h"
 #include "backends/reference/reference.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Elements of a piece that stays in the nearest cache, and of one that stays in the next. */
@@ -70,6 +71,9 @@ static void my_blocks(const struct ffb_cpu_sums_job *job) {
     float *sums = job->sums + block * 2 * stride + channel;
     if (job->gradient)
       job->kernels->gradient_sums(job->gradient, sums, stride, pixel, pixels, channel, channels);
+    else if (job->extremes)
+      job->kernels->statistics_extremes(sums, job->extremes + block * 2 * stride + channel,
+                                        job->x + pixel * stride + channel, job->x + channel, stride, channels, pixels);
     else
       job->kernels->statistics(sums, job->x + pixel * stride + channel, job->x + channel, stride, channels, pixels);
   }
@@ -100,6 +104,22 @@ static void channel_statistics(const struct ffb_batch_statistics *batch, const s
   }
 }
 
+/* Of all blocks; the compiler makes vectors of the loops. */
+static void channel_extremes(const struct ffb_tensor *to, const struct ffb_cpu_sums_job *job, int64_t begin,
+                             int64_t end) {
+  const int64_t channels = job->channels;
+  float *restrict lowest = to->data, *restrict highest = lowest + channels;
+  memcpy(lowest + begin, job->extremes + begin, (size_t)(end - begin) * sizeof(float));
+  memcpy(highest + begin, job->extremes + channels + begin, (size_t)(end - begin) * sizeof(float));
+  for (int64_t b = 1; b < job->blocks; b++) {
+    const float *low = job->extremes + b * 2 * channels, *high = low + channels;
+    for (int64_t c = begin; c < end; c++) {
+      lowest[c] = low[c] < lowest[c] ? low[c] : lowest[c];
+      highest[c] = high[c] > highest[c] ? high[c] : highest[c];
+    }
+  }
+}
+
 bool ffb_cpu_batch_statistics(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_statistics *batch = &arguments->batch_statistics;
   if (!batch->x)
@@ -108,9 +128,11 @@ bool ffb_cpu_batch_statistics(struct ffb_device *device, const union ffb_argumen
   job.channels = ffb_elements(batch->mean);
   job.pixels = ffb_elements(batch->x) / job.channels;
   job.blocks = blocks_of(job.pixels);
-  job.sums = ffb_cpu_scratch(device, NULL, (size_t)(job.blocks * 2 * job.channels) * sizeof *job.sums);
+  int64_t words = job.blocks * 2 * job.channels;
+  job.sums = ffb_cpu_scratch(device, NULL, (size_t)(batch->extremes ? 2 * words : words) * sizeof *job.sums);
   if (!job.sums)
     return false;
+  job.extremes = batch->extremes ? job.sums + words : NULL;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(batch->x)))
   {
     my_blocks(&job);
@@ -118,6 +140,8 @@ bool ffb_cpu_batch_statistics(struct ffb_device *device, const union ffb_argumen
     struct ffb_cpu_span share = my_share(job.channels, FFB_CPU_CHUNK);
     for (int64_t c = share.begin; c < share.end; c += FFB_CPU_CHANNELS)
       channel_statistics(batch, &job, c, smaller(c + FFB_CPU_CHANNELS, share.end));
+    if (batch->extremes && share.begin < share.end)
+      channel_extremes(batch->extremes, &job, share.begin, share.end);
   }
   return true;
 }
@@ -275,6 +299,8 @@ struct source {
   struct ffb_cpu_normalise normalise;
   struct ffb_cpu_normalise_gradient gradient;
   bool backward;
+  const float *extremes; /* of the normalisation's input, [2][channels], or null */
+  int64_t channels, pixels;
   float *kept; /* where the first pass leaves the values: a gradient takes longer to compute again than to read */
 };
 
@@ -298,9 +324,47 @@ static void produce_s8(const struct source *source, const struct ffb_cpu_roundin
   }
 }
 
+static float as_float(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* The largest value from the extremes of each channel, normalised as an image of two pixels: all steps but SiLU are
+ * monotonic. SiLU is too above 0, but for its rounding, and larger than 0.3 nowhere below: channels whose extremes come
+ * close to the largest are looked through. False: all have to be. */
+static bool largest_extreme(const struct source *source, uint32_t *largest) {
+  enum { WORTHWHILE = 256 };
+  const struct ffb_cpu_normalisation_kernels *kernels = source->kernels->normalisation;
+  const int64_t channels = source->channels;
+  struct ffb_cpu_normalise with = source->normalise;
+  bool exact = with.activation != FFB_ACTIVATION_SILU && with.activation != FFB_ACTIVATION_SIGMOID;
+  if (!source->extremes || with.shortcut || (!exact && source->pixels < WORTHWHILE))
+    return false;
+  with.x = source->extremes;
+  *largest = kernels->normalise(&with, FFB_CPU_LARGEST, NULL, 0, 2 * channels);
+  if (exact)
+    return true;
+  float most = as_float(*largest);
+  if (with.activation != FFB_ACTIVATION_SILU || !(most >= 0.3f && most < INFINITY))
+    return false;
+  struct ffb_cpu_span share = my_share(source->pixels, FFB_PIXEL_BLOCK);
+  for (int64_t c = 0; c < channels; c += FFB_CPU_CHUNK) {
+    int64_t some = smaller(FFB_CPU_CHUNK, channels - c);
+    if (as_float(kernels->columns_largest(&with, channels, 0, 2, c, some)) < most * 0.9999f)
+      continue;
+    uint32_t bits =
+        kernels->columns_largest(&source->normalise, channels, share.begin, share.end - share.begin, c, some);
+    *largest = bits > *largest ? bits : *largest;
+  }
+  return true;
+}
+
 /* The first pass over this thread's share. Values that are kept are made from the end, where the sums were last. */
 static uint32_t largest_value(const struct source *source, struct ffb_cpu_span share) {
   uint32_t largest = 0;
+  if (!source->kept && largest_extreme(source, &largest))
+    return largest;
   if (!source->kept)
     return produce(source, FFB_CPU_LARGEST, NULL, share.begin, share.end);
   for (int64_t end = share.end, begin = 0; end > share.begin; end = begin) {
@@ -340,7 +404,11 @@ static void my_quantised(struct source source, const struct ffb_suq_scale *scale
 
 bool ffb_cpu_batch_normalise_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_s8 *batch = &arguments->batch_normalise_s8;
-  struct source source = {.kernels = device->kernels};
+  const struct ffb_tensor *x = batch->normalise.x;
+  struct source source = {.kernels = device->kernels,
+                          .extremes = batch->extremes ? batch->extremes->data : NULL,
+                          .channels = ffb_channels(x),
+                          .pixels = ffb_pixels(x)};
   uint32_t largest = 0;
   if (!prepare_normalise(device, &batch->normalise, &source.normalise))
     return false;

@@ -61,6 +61,9 @@ struct ffb_cpu_normalisation_kernels {
    * value, FFB_CPU_STORE too for a gradient. */
   uint32_t (*normalise)(const struct ffb_cpu_normalise *with, enum ffb_cpu_sink sink, void *out, int64_t begin,
                         int64_t end);
+  /* FFB_CPU_LARGEST over some channels of `pixels` pixels from `pixel`. */
+  uint32_t (*columns_largest)(const struct ffb_cpu_normalise *with, int64_t stride, int64_t pixel, int64_t pixels,
+                              int64_t channel, int64_t channels);
   uint32_t (*normalise_gradient)(const struct ffb_cpu_normalise_gradient *with, enum ffb_cpu_sink sink, void *out,
                                  int64_t begin, int64_t end);
 
@@ -68,6 +71,9 @@ struct ffb_cpu_normalisation_kernels {
    * to the first pixel's first channel, sums to the same channel of [2][stride]. */
   void (*statistics)(float *sums, const float *x, const float *origin, int64_t stride, int64_t channels,
                      int64_t pixels);
+  /* The same, with the lowest and highest value of each channel, [2][stride]. */
+  void (*statistics_extremes)(float *sums, float *extremes, const float *x, const float *origin, int64_t stride,
+                              int64_t channels, int64_t pixels);
   void (*gradient_sums)(const struct ffb_cpu_normalise_gradient *with, float *sums, int64_t stride, int64_t pixel,
                         int64_t pixels, int64_t channel, int64_t channels);
   /* Channels begin .. end-1 (at most FFB_CPU_CHANNELS) of the blocks' sums, added in FP64. */
@@ -92,7 +98,8 @@ struct ffb_cpu_sums_job {
   const struct ffb_cpu_normalisation_kernels *kernels;
   const struct ffb_cpu_normalise_gradient *gradient;
   const float *x;
-  float *sums; /* [blocks][2][channels] */
+  float *sums;     /* [blocks][2][channels] */
+  float *extremes; /* of x, as the sums, or null */
   int64_t blocks, channels, pixels;
 };
 

@@ -35,6 +35,17 @@ static void move_running(const struct ffb_tensor *running, int64_t c, float mome
   *r = (1 - momentum) * *r + momentum * (float)value;
 }
 
+static void find_extremes(const struct ffb_tensor *extremes, const float *x, int64_t pixels, int64_t channels,
+                          int64_t c) {
+  float *lowest = (float *)extremes->data + c, *highest = lowest + channels;
+  *lowest = *highest = *x;
+  for (int64_t p = 1; p < pixels; p++) {
+    float value = x[p * channels];
+    *lowest = value < *lowest ? value : *lowest;
+    *highest = value > *highest ? value : *highest;
+  }
+}
+
 bool ffb_reference_batch_statistics(struct ffb_device *device, const union ffb_arguments *arguments) {
   (void)device;
   const struct ffb_batch_statistics *batch = &arguments->batch_statistics;
@@ -48,6 +59,8 @@ bool ffb_reference_batch_statistics(struct ffb_device *device, const union ffb_a
       mean = (double)*x + first / n;
       variance = (second - first * first / n) / n;
       variance = variance < 0 ? 0 : variance;
+      if (batch->extremes)
+        find_extremes(batch->extremes, x, pixels, channels, c);
       move_running(batch->running_mean, c, batch->momentum, mean);
       /* One pixel has no spread to estimate; its variance is 0. */
       move_running(batch->running_variance, c, batch->momentum, pixels > 1 ? variance * n / (n - 1) : variance);
