@@ -367,11 +367,13 @@ enum ffb_normalisation {
  * here, below and in GOODNESS are in the order of reduce.h: a whole row as one sequence; a group of an image first over
  * the pixels in order for each channel (each product and sum rounded by itself), then over its channels. */
 struct ffb_normalise {
-  struct ffb_tensor *y;       /* out F32 [M][F]; may be x */
-  struct ffb_tensor *x;       /* F32 [M][F] */
-  struct ffb_tensor *inverse; /* optional out F32 [M][groups]: what x was multiplied by */
+  struct ffb_tensor *y;        /* out F32 [M][F]; may be x */
+  struct ffb_tensor *x;        /* F32 [M][F] */
+  struct ffb_tensor *goodness; /* optional F32 [M][groups]: GOODNESS of x in the same groups, in place of the sums */
+  struct ffb_tensor *inverse;  /* optional out F32 [M][groups]: what x was multiplied by */
   enum ffb_normalisation kind;
   int groups;
+  bool mean; /* of the goodness; then kind is rms */
 };
 
 /* gx = inverse * (gy - y * (sum(gy * y) * k)), k = 1 (l2) or 1/F (rms), per row; groups = 1 only. */

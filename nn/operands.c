@@ -77,6 +77,7 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
     [FFB_ADD_SCALED] = {OPERAND(add_scaled.out, WRITE, F32), OPERAND(add_scaled.a, READ, F32),
                         OPERAND(add_scaled.b, READ, F32), OPERAND(add_scaled.factor, READ | OPTIONAL, F32)},
     [FFB_NORMALISE] = {OPERAND(normalise.y, WRITE, F32), OPERAND(normalise.x, READ, F32),
+                       OPERAND(normalise.goodness, READ | OPTIONAL, F32),
                        OPERAND(normalise.inverse, WRITE | OPTIONAL, F32)},
     [FFB_NORMALISE_GRADIENT] = {OPERAND(normalise_gradient.gx, WRITE, F32), OPERAND(normalise_gradient.gy, READ, F32),
                                 OPERAND(normalise_gradient.y, READ, F32),
@@ -502,6 +503,9 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
     return same_elements(a->add_scaled.out, a->add_scaled.a) && same_elements(a->add_scaled.out, a->add_scaled.b);
   case FFB_NORMALISE:
     return same_elements(a->normalise.y, a->normalise.x) &&
+           (!a->normalise.mean || a->normalise.kind == FFB_NORMALISE_RMS) &&
+           (!a->normalise.goodness ||
+            ffb_elements(a->normalise.goodness) == ffb_rows(a->normalise.x) * a->normalise.groups) &&
            (!a->normalise.inverse ||
             ffb_elements(a->normalise.inverse) == ffb_rows(a->normalise.x) * a->normalise.groups);
   case FFB_NORMALISE_GRADIENT:

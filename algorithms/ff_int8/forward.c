@@ -13,25 +13,31 @@ static int first_reader(const struct ffb_network *network, int node) {
   return -1;
 }
 
-struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, int node, struct ffb_tensor *x,
-                            int groups, struct ffb_tensor *normalised, struct ffb_tensor **inverse, bool over) {
-  struct ffb_tensor *y = x;
+struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct ff_entry *entry) {
+  struct ffb_tensor *x = entry->x, *y = x, *inverse = NULL;
   if (s->settings.normalize != FF_NORMALIZE_NONE && x) {
-    y = normalised ? normalised : ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", x->shape);
-    if (inverse)
-      *inverse = ffb_emit_matrix(pass, FFB_TAG_ACTIVATIONS, "inverse", pass->rows, groups);
-    FFB_EMIT(pass, NORMALISE, normalise, .y = y, .x = x, .inverse = inverse ? *inverse : NULL, .groups = groups,
-             .kind = s->settings.normalize == FF_NORMALIZE_L2 ? FFB_NORMALISE_L2 : FFB_NORMALISE_RMS);
+    bool l2 = s->settings.normalize == FF_NORMALIZE_L2, mean = ff_goodness_is_mean(s);
+    y = entry->normalised ? entry->normalised
+                          : ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", x->shape);
+    if (entry->inverse)
+      inverse = *entry->inverse = ffb_emit_matrix(pass, FFB_TAG_ACTIVATIONS, "inverse", pass->rows, entry->groups);
+    FFB_EMIT(pass, NORMALISE, normalise, .y = y, .x = x, .goodness = l2 && mean ? NULL : entry->goodness,
+             .inverse = inverse, .groups = entry->groups, .kind = l2 ? FFB_NORMALISE_L2 : FFB_NORMALISE_RMS,
+             .mean = !l2 && mean);
   }
-  ffb_pass_enter(pass, node, y);
-  int reader = first_reader(s->network, node);
+  ffb_pass_enter(pass, entry->node, y);
+  int reader = first_reader(s->network, entry->node);
   if (reader >= 0 && !pass->failed)
-    ffb_pass_hand_over(pass, node, reader, over);
+    ffb_pass_hand_over(pass, entry->node, reader, entry->over);
   return y;
 }
 
 void ff_enter_images(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ffb_tensor *x, bool in_place) {
-  ff_enter(s, pass, 0, x, 1, in_place ? x : NULL, NULL, false);
+  ff_enter(s, pass, &(struct ff_entry){.node = 0, .groups = 1, .x = x, .normalised = in_place ? x : NULL});
+}
+
+struct ffb_tensor *ff_enter_output(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *y) {
+  return ff_enter(s, pass, &(struct ff_entry){.node = s->units[unit].output, .groups = ff_groups(s), .x = y});
 }
 
 struct ffb_tensor *ff_forward(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit) {

@@ -48,7 +48,7 @@ static struct ffb_tensor *emit_head_forward(struct ffb_trainer_state *s, struct 
   for (int unit = 0; unit < s->unit_count && !pass->failed; unit++) {
     struct ffb_tensor *y = ff_forward(s, pass, unit);
     pass->training = training && unit + 1 == s->unit_count;
-    ff_enter(s, pass, s->units[unit].output, y, ff_groups(s), NULL, NULL, false);
+    ff_enter_output(s, pass, unit, y);
   }
   ffb_pass_forward(pass, s->head->first_layer, s->head->layer_count);
   return pass->nodes[s->head->output];
@@ -126,7 +126,7 @@ static void emit_goodness_sum(struct ffb_trainer_state *s, struct ffb_pass *pass
       added = true;
     }
     if (unit + 1 < s->unit_count)
-      ff_enter(s, pass, s->units[unit].output, y, ff_groups(s), NULL, NULL, false);
+      ff_enter_output(s, pass, unit, y);
   }
 }
 

@@ -68,11 +68,20 @@ struct ff_entered {
   struct ffb_quantised copy;
 };
 
-/* Enter x, normalised in `groups` groups, into a node. Where a linear layer or a convolution reads the node first, it
- * is handed over in INT8. `normalised` is where the FP32 form goes: x itself, or null for a new tensor. Returns it.
- * With `over` the INT8 form lies over it (ffb_pass_hand_over). */
-struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, int node, struct ffb_tensor *x,
-                            int groups, struct ffb_tensor *normalised, struct ffb_tensor **inverse, bool over);
+/* What is entered into a node: x, normalised in groups. */
+struct ff_entry {
+  int node, groups;
+  struct ffb_tensor *x;
+  struct ffb_tensor *goodness;   /* of x in the same groups, or null */
+  struct ffb_tensor *normalised; /* where the FP32 form goes: x itself, or null for a new tensor */
+  struct ffb_tensor **inverse;   /* set to what x was multiplied by; may be null */
+  bool over;                     /* the INT8 form lies over the FP32 form (ffb_pass_hand_over) */
+};
+
+/* Returns the FP32 form. Where a linear layer or a convolution reads the node first, it is handed over in INT8. */
+struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct ff_entry *entry);
+/* A unit's output into the node that it is. */
+struct ffb_tensor *ff_enter_output(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *y);
 /* The images into node 0, which has no groups. In place where nothing else reads x. */
 void ff_enter_images(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ffb_tensor *x, bool in_place);
 /* Forward through a unit from what was entered; its output in FP32. */

@@ -8,7 +8,8 @@
 struct trace {
   struct ffb_tensor *y;             /* output, before it was normalised */
   struct ffb_tensor *mask;          /* of the output's activation, or null */
-  struct ffb_tensor *loss_gradient; /* dL/dG: [rows][1], or [rows][classes] with class groups */
+  struct ffb_tensor *goodness;      /* [rows][1], or [rows][classes] with class groups */
+  struct ffb_tensor *loss_gradient; /* dL/dG, of the same shape */
   struct ffb_tensor *normalised, *inverse;
 };
 
@@ -27,20 +28,23 @@ static struct ffb_tensor *number_tensor(struct ffb_trainer_state *s, struct ffb_
   return ffb_emit_view(pass, all, unit * pass->rows * groups, (int64_t[4]){pass->rows, groups, 1, 1});
 }
 
-static struct ffb_tensor *emit_loss(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ff_stage *stage,
-                                    int unit, struct ffb_tensor *y) {
-  struct ffb_tensor *goodness = number_tensor(s, pass, stage->said, unit);
+/* From the trace's y: its goodness and dL/dG. */
+static void emit_loss(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ff_stage *stage, int unit,
+                      struct trace *trace) {
+  struct ffb_tensor *goodness = ffb_emit_matrix(pass, FFB_TAG_ACTIVATIONS, "goodness", pass->rows, ff_groups(s));
+  struct ffb_tensor *gradient = number_tensor(s, pass, stage->said, unit);
   struct ffb_tensor *statistics = ffb_emit_view(pass, s->statistics, (int64_t)unit * FFB_STATISTIC_COUNT,
                                                 (int64_t[4]){FFB_STATISTIC_COUNT, 1, 1, 1});
-  FFB_EMIT(pass, GOODNESS, goodness, .goodness = goodness, .y = y, .groups = ff_groups(s),
+  FFB_EMIT(pass, GOODNESS, goodness, .goodness = goodness, .y = trace->y, .groups = ff_groups(s),
            .mean = ff_goodness_is_mean(s));
   if (ff_class_groups(s))
-    FFB_EMIT(pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = goodness, .logits = goodness,
+    FFB_EMIT(pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = gradient, .logits = goodness,
              .labels = stage->labels, .statistics = statistics, .logit_scale = (float)s->settings.logit_scale);
   else
-    FFB_EMIT(pass, GOODNESS_LOSS, goodness_loss, .gradient = goodness, .goodness = goodness, .statistics = statistics,
+    FFB_EMIT(pass, GOODNESS_LOSS, goodness_loss, .gradient = gradient, .goodness = goodness, .statistics = statistics,
              .theta = theta_of(s, unit));
-  return goodness;
+  trace->goodness = goodness;
+  trace->loss_gradient = gradient;
 }
 
 /* ---- one unit's gradient ---------------------------------------------------------------------------------------- */
@@ -98,13 +102,19 @@ static void emit_learn(struct ffb_trainer_state *s, struct ffb_pass *pass, int u
 /* The next unit's input is made first, so that the gradient may lie over this unit's output; but while this unit goes
  * backward, the node between them is its own. */
 static void emit_learn_and_pass_on(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, int last,
-                                   struct ffb_tensor *number, struct ffb_tensor *y) {
+                                   struct ffb_tensor *number, const struct trace *trace) {
   int node = s->units[unit].output;
-  struct ffb_tensor *mask = pass->masks[node];
+  struct ffb_tensor *mask = pass->masks[node], *y = trace->y;
   struct ff_entered next = {0};
   bool spent = learns_from_goodness(s, pass, unit);
   if (unit < last) {
-    ff_enter(s, pass, node, y, ff_groups(s), spent ? y : NULL, NULL, spent);
+    ff_enter(s, pass,
+             &(struct ff_entry){.node = node,
+                                .groups = ff_groups(s),
+                                .x = y,
+                                .goodness = trace->goodness,
+                                .normalised = spent ? y : NULL,
+                                .over = spent});
     next = (struct ff_entered){.values = pass->nodes[node], .copy = pass->inputs[node]};
     ffb_pass_enter(pass, node, y);
     pass->masks[node] = mask;
@@ -150,16 +160,17 @@ static void emit_one_by_one(struct ffb_trainer_state *s, struct ffb_pass *pass, 
   pass->keep_weights = 0;
   for (int unit = 0; unit <= last && !pass->failed; unit++) {
     pass->training = unit >= first;
-    struct ffb_tensor *y = ff_forward(s, pass, unit);
+    struct trace trace = {.y = ff_forward(s, pass, unit)};
     if (!pass->training) {
       pass->training = unit + 1 >= first;
-      ff_enter(s, pass, s->units[unit].output, y, ff_groups(s), NULL, NULL, false);
+      ff_enter_output(s, pass, unit, trace.y);
       continue;
     }
-    struct ffb_tensor *number = emit_loss(s, pass, stage, unit, y);
+    emit_loss(s, pass, stage, unit, &trace);
+    struct ffb_tensor *number = trace.loss_gradient;
     if (later[unit])
       number = emit_lookahead_sum(s, pass, number, later[unit]);
-    emit_learn_and_pass_on(s, pass, unit, last, number, y);
+    emit_learn_and_pass_on(s, pass, unit, last, number, &trace);
   }
   ffb_free(later);
 }
@@ -175,9 +186,14 @@ static void emit_forward_all(struct ffb_trainer_state *s, struct ffb_pass *pass,
     bool link = unit + 1 < s->unit_count && ff_linked(s->units, unit + 1, s->settings.lookahead);
     trace->y = ff_forward(s, pass, unit);
     trace->mask = pass->masks[node];
-    trace->loss_gradient = emit_loss(s, pass, stage, unit, trace->y);
+    emit_loss(s, pass, stage, unit, trace);
     if (unit + 1 < s->unit_count)
-      trace->normalised = ff_enter(s, pass, node, trace->y, ff_groups(s), NULL, link ? &trace->inverse : NULL, false);
+      trace->normalised = ff_enter(s, pass,
+                                   &(struct ff_entry){.node = node,
+                                                      .groups = ff_groups(s),
+                                                      .x = trace->y,
+                                                      .goodness = trace->goodness,
+                                                      .inverse = link ? &trace->inverse : NULL});
   }
 }
 
@@ -269,7 +285,8 @@ static void emit_again(struct ffb_trainer_state *s, struct ffb_pass *pass, struc
   for (int unit = 0; unit < s->unit_count; unit++)
     ffb_pass_forget(pass, s->units[unit].first_layer, s->units[unit].layer_count);
   for (int unit = 0; unit < s->unit_count && !pass->failed; unit++)
-    emit_learn_and_pass_on(s, pass, unit, s->unit_count - 1, numbers[unit], ff_forward(s, pass, unit));
+    emit_learn_and_pass_on(s, pass, unit, s->unit_count - 1, numbers[unit],
+                           &(struct trace){.y = ff_forward(s, pass, unit)});
   pass->recompute = false;
 }
 

@@ -306,13 +306,13 @@ struct groups {
   const struct ffb_cpu_kernels *kernels;
   int64_t columns, channels, pixels; /* of a row; one group is the whole row, in one sequence */
   int count;
-  float *scratch; /* a number for each channel, for each thread; null where a row is one pixel */
+  float *scratch; /* a number for each channel, for each thread; null for one group */
 };
 
 static bool make_groups(struct ffb_device *device, const struct ffb_tensor *x, int count, struct groups *groups) {
   int64_t columns = ffb_columns(x), channels = count == 1 ? columns : ffb_channels(x);
   *groups = (struct groups){device->kernels, columns, channels, columns / channels, count, NULL};
-  if (groups->pixels == 1)
+  if (count == 1)
     return true;
   groups->scratch = ffb_cpu_scratch(device, NULL, (size_t)(device->threads * channels) * sizeof(float));
   return groups->scratch != NULL;
@@ -332,7 +332,7 @@ static float group_size(const struct groups *groups, int g) {
   return (float)((span.end - span.begin) * groups->pixels);
 }
 
-/* Before the groups of an image's row are summed: sums of each of its channels. */
+/* Before the groups of a row are summed: sums of each of its channels. */
 static void sum_channels(const struct groups *groups, const float *row) {
   if (groups->scratch)
     groups->kernels->normalisation->channel_squares(my_channels(groups), row, groups->channels, groups->pixels);
@@ -343,13 +343,18 @@ static float group_squares(const struct groups *groups, const float *row, int g)
   if (!groups->scratch)
     return groups->kernels->dot_product(row + span.begin, row + span.begin, span.end - span.begin);
   const float *sums = my_channels(groups) + span.begin;
+  const int64_t n = span.end - span.begin, whole = n - n % FFB_REDUCE_LANES;
   float lane[FFB_REDUCE_LANES] = {0};
-  for (int64_t c = 0; c < span.end - span.begin; c++)
-    lane[c % FFB_REDUCE_LANES] += sums[c];
+  for (int64_t c = 0; c < whole; c += FFB_REDUCE_LANES) {
+    for (int i = 0; i < FFB_REDUCE_LANES; i++)
+      lane[i] += sums[c + i];
+  }
+  for (int64_t c = whole; c < n; c++)
+    lane[c - whole] += sums[c];
   return ffb_reduce_lanes(lane);
 }
 
-/* out = row * factor of the group (+ out): at once, or for an image when the last group's factor has come. */
+/* out = row * factor of the group (+ out), once the last group's factor has come. */
 static void scale_group(const struct groups *groups, float *out, const float *row, int g, float factor,
                         bool accumulate) {
   struct ffb_cpu_span span = group_channels(groups, g);
@@ -366,10 +371,12 @@ static void scale_group(const struct groups *groups, float *out, const float *ro
 
 static void normalise_row(const struct groups *groups, const struct ffb_normalise *normalise, int64_t m) {
   const float *x = (const float *)normalise->x->data + m * groups->columns;
-  sum_channels(groups, x);
+  const float *known = normalise->goodness ? (const float *)normalise->goodness->data + m * groups->count : NULL;
+  if (!known)
+    sum_channels(groups, x);
   for (int g = 0; g < groups->count; g++) {
-    float squares = group_squares(groups, x, g);
-    if (normalise->kind == FFB_NORMALISE_RMS)
+    float squares = known ? known[g] : group_squares(groups, x, g);
+    if (normalise->kind == FFB_NORMALISE_RMS && !(known && normalise->mean))
       squares /= group_size(groups, g);
     float inverse = 1 / (sqrtf(squares) + 1e-8f);
     scale_group(groups, (float *)normalise->y->data + m * groups->columns, x, g, inverse, false);

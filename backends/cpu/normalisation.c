@@ -330,7 +330,7 @@ static float as_float(uint32_t bits) {
   return value;
 }
 
-/* The largest value from the extremes of each channel, normalised as an image of two pixels: all steps but SiLU are
+/* The largest value from the extremes of each channel, normalised as two pixels: all steps but SiLU are
  * monotonic. SiLU is too above 0, but for its rounding, and larger than 0.3 nowhere below: channels whose extremes come
  * close to the largest are looked through. False: all have to be. */
 static bool largest_extreme(const struct source *source, uint32_t *largest) {
@@ -341,8 +341,11 @@ static bool largest_extreme(const struct source *source, uint32_t *largest) {
   bool exact = with.activation != FFB_ACTIVATION_SILU && with.activation != FFB_ACTIVATION_SIGMOID;
   if (!source->extremes || with.shortcut || (!exact && source->pixels < WORTHWHILE))
     return false;
+  with.x = source->extremes + channels;
+  *largest = kernels->normalise(&with, FFB_CPU_LARGEST, NULL, 0, channels);
   with.x = source->extremes;
-  *largest = kernels->normalise(&with, FFB_CPU_LARGEST, NULL, 0, 2 * channels);
+  uint32_t bits = kernels->normalise(&with, FFB_CPU_LARGEST, NULL, 0, channels);
+  *largest = bits > *largest ? bits : *largest;
   if (exact)
     return true;
   float most = as_float(*largest);
@@ -353,8 +356,7 @@ static bool largest_extreme(const struct source *source, uint32_t *largest) {
     int64_t some = smaller(FFB_CPU_CHUNK, channels - c);
     if (as_float(kernels->columns_largest(&with, channels, 0, 2, c, some)) < most * 0.9999f)
       continue;
-    uint32_t bits =
-        kernels->columns_largest(&source->normalise, channels, share.begin, share.end - share.begin, c, some);
+    bits = kernels->columns_largest(&source->normalise, channels, share.begin, share.end - share.begin, c, some);
     *largest = bits > *largest ? bits : *largest;
   }
   return true;

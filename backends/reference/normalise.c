@@ -10,14 +10,14 @@ bool ffb_reference_normalise(struct ffb_device *device, const union ffb_argument
   (void)device;
   const struct ffb_normalise *normalise = &arguments->normalise;
   float *y = normalise->y->data, *inverse = normalise->inverse ? normalise->inverse->data : NULL;
-  const float *x = normalise->x->data;
+  const float *x = normalise->x->data, *known = normalise->goodness ? normalise->goodness->data : NULL;
   int64_t rows = ffb_rows(normalise->x), columns = ffb_columns(normalise->x);
   int groups = normalise->groups;
   for (int64_t m = 0; m < rows; m++) {
     for (int g = 0; g < groups; g++) {
       struct ffb_group group = ffb_group_of(normalise->x, groups, g);
-      float squares = ffb_group_sum_squares(x + m * columns, &group);
-      if (normalise->kind == FFB_NORMALISE_RMS)
+      float squares = known ? known[m * groups + g] : ffb_group_sum_squares(x + m * columns, &group);
+      if (normalise->kind == FFB_NORMALISE_RMS && !(known && normalise->mean))
         squares /= (float)ffb_group_size(&group);
       float factor = 1 / (sqrtf(squares) + smallest);
       for (int64_t j = 0; j < ffb_group_size(&group); j++) {
