@@ -35,6 +35,35 @@ static double bytes_by_record(const char *algorithm, const char *options, const 
   return (peaks[1] - peaks[0]) / BATCH;
 }
 
+/* What a training step of 32 records holds beside weights and optimiser state where its peak is. */
+static double buffer_bytes(const char *algorithm, const char *options, const char *model) {
+  struct subject s;
+  struct ffb_memory_peak peak;
+  begin(&s, algorithm, options, model, 32);
+  ffb_plan_peak_of(s.plan, "train", &peak);
+  subject_end(&s);
+  return (double)(peak.by_tag[FFB_TAG_ACTIVATIONS] + peak.by_tag[FFB_TAG_GRADIENTS] + peak.by_tag[FFB_TAG_QUANTISED] +
+                  peak.by_tag[FFB_TAG_WORKSPACE]);
+}
+
+static void forward_forward_needs_smaller_buffers(void **state) {
+  (void)state;
+  static const struct {
+    const char *options;
+    double most; /* of BP-GDAI8's, whose gradients are never all alive */
+  } modes[] = {{"preset=one_pass", 0.35}, {"lookahead=off", 0.6}, {"lookahead_memory=recompute", 0.6}};
+  static const char *const models[] = {"resnet18", "mobilenet_v2", "efficientnet_b0"};
+  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    double bp = buffer_bytes("bp_gdai8", "", models[i]);
+    for (size_t k = 0; k < sizeof modes / sizeof *modes; k++) {
+      double ratio = buffer_bytes("ff_int8", modes[k].options, models[i]) / bp;
+      print_message("# %s %s: %.3f of BP-GDAI8's %.2f MiB\n", models[i], modes[k].options, ratio, bp / 1048576);
+      if (!(ratio <= modes[k].most))
+        fail_msg("%s %s: %.3f of BP-GDAI8's, want %.2f", models[i], modes[k].options, ratio, modes[k].most);
+    }
+  }
+}
+
 /* One pass keeps one block's activations of one sample for each record, the paired modes those of two samples. */
 static void forward_forward_needs_less_than_backpropagation(void **state) {
   (void)state;
@@ -122,6 +151,7 @@ static void backpropagation_needs_little_more_than_it_must(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(forward_forward_needs_less_than_backpropagation),
+      cmocka_unit_test(forward_forward_needs_smaller_buffers),
       cmocka_unit_test(backpropagation_needs_little_more_than_it_must),
   };
   return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
