@@ -295,8 +295,9 @@ static void print_plan(const struct experiment *experiment) {
     const struct cell *cell = &experiment->cells[i];
     if (!cell->selected)
       continue;
-    printf("%4zu  %-5s  %-32s  %s, %lld epochs of batch %lld%s\n", ++number, cell->finished ? "done" : "train",
-           cell_text(cell, "id"), cell->config.dataset, (long long)cell->config.epochs, (long long)cell->config.batch,
+    printf("%4zu  %-5s  %-32s  %s, %lld epoch%s of batch %lld%s\n", ++number, cell->finished ? "done" : "train",
+           cell_text(cell, "id"), cell->config.dataset, (long long)cell->config.epochs,
+           cell->config.epochs == 1 ? "" : "s", (long long)cell->config.batch,
            cell->config.train_limit > 0 ? ", limited" : "");
   }
   fflush(stdout);
