@@ -46,11 +46,11 @@ static void count_update(const struct ffb_update_rule *rule, enum ffb_rounding r
   count->compared_elements += scaled ? weights : 0;
 }
 
-/* x is what is rounded; `known`, its largest value without a look at it. */
+/* x is what is rounded. A fused form counts as its composition does, also where it finds the range in a shorter way. */
 static void count_quantised(const struct ffb_suq_scale *scale, const struct ffb_suq_quantise *quantise,
-                            const struct ffb_tensor *x, bool known, struct ffb_operation_count *count) {
+                            const struct ffb_tensor *x, struct ffb_operation_count *count) {
   count_rounded(quantise->rounding, ffb_elements(x), count);
-  count->compared_elements += scale->range == FFB_RANGE_ABSMAX && !known ? ffb_elements(x) : 0;
+  count->compared_elements += scale->range == FFB_RANGE_ABSMAX ? ffb_elements(x) : 0;
 }
 
 static void count_call(enum ffb_operator operation, const union ffb_arguments *a, struct ffb_operation_count *count) {
@@ -115,21 +115,18 @@ static void count_call(enum ffb_operator operation, const union ffb_arguments *a
     count_rounded(a->suq_quantise.rounding, ffb_elements(a->suq_quantise.x), count);
     break;
   case FFB_SUQ_TENSOR:
-    count_quantised(&a->suq_tensor.scale, &a->suq_tensor.quantise, a->suq_tensor.quantise.x, false, count);
+    count_quantised(&a->suq_tensor.scale, &a->suq_tensor.quantise, a->suq_tensor.quantise.x, count);
     break;
   case FFB_SUQ_IN_PLACE:
-    count_quantised(&a->suq_in_place.scale, &a->suq_in_place.quantise, a->suq_in_place.quantise.x, false, count);
-    break;
-  case FFB_BATCH_STATISTICS:
-    count->compared_elements += a->batch_statistics.extremes ? ffb_elements(a->batch_statistics.x) : 0;
+    count_quantised(&a->suq_in_place.scale, &a->suq_in_place.quantise, a->suq_in_place.quantise.x, count);
     break;
   case FFB_BATCH_NORMALISE_S8:
     count_quantised(&a->batch_normalise_s8.scale, &a->batch_normalise_s8.quantise, a->batch_normalise_s8.normalise.x,
-                    a->batch_normalise_s8.extremes, count);
+                    count);
     break;
   case FFB_BATCH_NORMALISE_GRADIENT_S8:
     count_quantised(&a->batch_normalise_gradient_s8.scale, &a->batch_normalise_gradient_s8.quantise,
-                    a->batch_normalise_gradient_s8.gradient.x, false, count);
+                    a->batch_normalise_gradient_s8.gradient.x, count);
     break;
   case FFB_SUQ_SEGMENTS:
     count_rounded(a->suq_segments.rounding, ffb_elements(a->suq_segments.x), count);

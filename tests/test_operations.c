@@ -115,24 +115,64 @@ static void calls_execute_what_their_shapes_say(void **state) {
 #define EFFICIENTNET                                                                                                   \
   SMALL, .model = "efficientnet_b0", .model_options = "width=0.1 squeeze_excitation=true stochastic_depth=0.3"
 
+static const struct recipe networks[] = {
+    {RESNET, .algorithm = "bp_fp32"},
+    {RESNET, .algorithm = "bp_int8", .options = "weights=int8"},
+    {RESNET, .algorithm = "bp_gdai8", .options = "search_period=2 segments=2"},
+    {MOBILENET, .algorithm = "bp_ui8", .options = "search_period=2 checkpointing=unit"},
+    {EFFICIENTNET, .algorithm = "bp_gdai8", .options = "search_period=2 accumulation=2"},
+    {RESNET, .algorithm = "ff_int8", .options = "lookahead=chain lambda_step=0.5"},
+    {MOBILENET, .algorithm = "ff_int8", .options = "lambda_step=0.5 lookahead_memory=recompute"},
+    {SMALL, .model = "resnet18", .model_options = "width=0.1875", .algorithm = "ff_int8",
+     .options = "preset=one_pass"}};
+
 static void calls_of_convolutional_networks_too(void **state) {
   (void)state;
-  static const struct recipe recipes[] = {
-      {RESNET, .algorithm = "bp_fp32"},
-      {RESNET, .algorithm = "bp_int8", .options = "weights=int8"},
-      {RESNET, .algorithm = "bp_gdai8", .options = "search_period=2 segments=2"},
-      {MOBILENET, .algorithm = "bp_ui8", .options = "search_period=2 checkpointing=unit"},
-      {EFFICIENTNET, .algorithm = "bp_gdai8", .options = "search_period=2 accumulation=2"},
-      {RESNET, .algorithm = "ff_int8", .options = "lookahead=chain lambda_step=0.5"},
-      {MOBILENET, .algorithm = "ff_int8", .options = "lambda_step=0.5 lookahead_memory=recompute"},
-      {SMALL, .model = "resnet18", .model_options = "width=0.1875", .algorithm = "ff_int8",
-       .options = "preset=one_pass"}};
-  for (size_t i = 0; i < COUNT_OF(recipes); i++) {
-    struct watch watch = watch_recipe(&recipes[i], recipes[i].model);
+  for (size_t i = 0; i < COUNT_OF(networks); i++) {
+    struct watch watch = watch_recipe(&networks[i], networks[i].model);
     int64_t macs = watch.shapes.mac_f32 + watch.shapes.mac_s8,
             executed = watch.executed.mac_f32 + watch.executed.mac_s8;
     assert_true(watch.shapes.padding > 0);
     assert_int_equal(executed + watch.shapes.padding, macs);
+  }
+}
+
+/* Sums over all programs of a plan. */
+static struct ffb_operation_count count_plan(const struct recipe *recipe, const struct ffb_backend *backend) {
+  struct recipe changed = *recipe;
+  struct ffb_operation_count sum = {0};
+  struct subject s;
+  changed.backend = backend;
+  subject_make(&s, &changed);
+  for (size_t i = 0; i < ffb_plan_program_count(s.plan); i++) {
+    const struct ffb_program *program = ffb_plan_program_at(s.plan, i);
+    for (size_t call = 0; call < ffb_program_calls(program); call++) {
+      const union ffb_arguments *arguments = NULL;
+      enum ffb_operator operation = ffb_program_call(program, call, &arguments);
+      ffb_call_count(operation, arguments, &sum);
+    }
+  }
+  subject_end(&s);
+  return sum;
+}
+
+/* Fused forms are counted like what they are made of, so what was counted on the reference holds elsewhere. */
+static void fused_forms_count_like_compositions(void **state) {
+  (void)state;
+  size_t mlps = COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes);
+  for (size_t i = 0; i < mlps + COUNT_OF(networks); i++) {
+    const struct recipe *recipe = i >= mlps                    ? &networks[i - mlps]
+                                  : i < COUNT_OF(int8_recipes) ? &int8_recipes[i]
+                                                               : &fp32_recipes[i - COUNT_OF(int8_recipes)];
+    struct ffb_operation_count reference = count_plan(recipe, &ffb_backend_reference);
+    struct ffb_operation_count cpu = count_plan(recipe, &ffb_backend_cpu);
+    if (memcmp(&reference, &cpu, sizeof cpu) != 0)
+      fail_msg("%s %s: %lld %lld rounded, %lld %lld added, %lld %lld compared, %lld %lld padding, %lld %lld %lld %lld",
+               recipe_name(recipe), recipe->model ? recipe->model : "", (long long)reference.quantised_elements,
+               (long long)cpu.quantised_elements, (long long)reference.added_elements, (long long)cpu.added_elements,
+               (long long)reference.compared_elements, (long long)cpu.compared_elements, (long long)reference.padding,
+               (long long)cpu.padding, (long long)reference.mac_f32, (long long)cpu.mac_f32,
+               (long long)reference.mac_s8, (long long)cpu.mac_s8);
   }
 }
 
@@ -427,6 +467,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(calls_execute_what_their_shapes_say),
       cmocka_unit_test(calls_of_convolutional_networks_too),
+      cmocka_unit_test(fused_forms_count_like_compositions),
       cmocka_unit_test(totals_by_hand),
       cmocka_unit_test(quantisation_by_hand),
       cmocka_unit_test(taps_on_padding_by_hand),
