@@ -3,10 +3,6 @@
 #include "backends/reference/reference.h"
 #include "base/memory.h"
 
-bool executed_counts(const struct ffb_backend *backend) {
-  return backend == &ffb_backend_reference;
-}
-
 static void add(struct executed_program *to, enum ffb_product product, const struct ffb_executed *now,
                 const struct ffb_executed *before) {
   int64_t f32 = now->mac_f32 - before->mac_f32, s8 = now->mac_s8 - before->mac_s8;
@@ -35,7 +31,7 @@ static void observe(void *to, const struct ffb_program *program, size_t call, en
 
 bool executed_begin(struct executed *executed, const struct assembly *assembly, struct ffb_error *error) {
   *executed = (struct executed){.assembly = assembly};
-  if (!executed_counts(assembly->parts.backend))
+  if (assembly->parts.backend != &ffb_backend_reference)
     return true;
   executed->programs = ffb_allocate(ffb_plan_program_count(assembly->plan), sizeof *executed->programs, error);
   if (!executed->programs)

@@ -17,9 +17,6 @@ struct executed {
   struct ffb_executed before;        /* the device's totals at the end of the last call */
 };
 
-/* Whether a backend counts while it runs. */
-bool executed_counts(const struct ffb_backend *backend);
-
 /* Watches every call from now on; there is one watcher of a plan. Holds nothing on failure, nor where the backend does
  * not count. The assembly must outlive it. */
 bool executed_begin(struct executed *executed, const struct assembly *assembly, struct ffb_error *error);
