@@ -105,9 +105,38 @@ static json_t *make_memory(const struct record_facts *facts) {
 }
 
 static json_t *make_count(const struct ffb_operation_count *count) {
-  return json_pack("{s:I, s:I, s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8", (json_int_t)count->mac_s8,
-                   "quantised_elements", (json_int_t)count->quantised_elements, "compared_elements",
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8",
+                   (json_int_t)count->mac_s8, "forward", (json_int_t)count->forward, "input_gradient",
+                   (json_int_t)count->input_gradient, "weight_gradient", (json_int_t)count->weight_gradient, "padding",
+                   (json_int_t)count->padding, "quantised_elements", (json_int_t)count->quantised_elements,
+                   "added_elements", (json_int_t)count->added_elements, "compared_elements",
                    (json_int_t)count->compared_elements);
+}
+
+static json_t *make_executed_program(const struct executed_program *program) {
+  const struct ffb_executed *total = &program->total;
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "runs", (json_int_t)program->runs, "mac_f32",
+                   (json_int_t)total->mac_f32, "mac_s8", (json_int_t)total->mac_s8, "forward",
+                   (json_int_t)program->macs[FFB_PRODUCT_FORWARD], "input_gradient",
+                   (json_int_t)program->macs[FFB_PRODUCT_INPUT_GRADIENT], "weight_gradient",
+                   (json_int_t)program->macs[FFB_PRODUCT_WEIGHT_GRADIENT], "quantised_elements",
+                   (json_int_t)total->quantised_elements, "added_elements", (json_int_t)total->added_elements,
+                   "compared_elements", (json_int_t)total->compared_elements, "searched_elements",
+                   (json_int_t)total->searched_elements);
+}
+
+/* Those programs that ran; null where the backend does not count. */
+static json_t *make_executed(const struct executed *executed) {
+  if (!executed->programs)
+    return json_null();
+  const struct ffb_plan *plan = executed->assembly->plan;
+  json_t *programs = json_object();
+  for (size_t i = 0; i < ffb_plan_program_count(plan); i++) {
+    if (executed->programs[i].runs)
+      json_object_set_new(programs, ffb_program_name(ffb_plan_program_at(plan, i)),
+                          make_executed_program(&executed->programs[i]));
+  }
+  return programs;
 }
 
 /* What the trainers' formulas cover. */
@@ -115,7 +144,7 @@ static json_t *make_macs(const struct ffb_operation_count *count) {
   return json_pack("{s:I, s:I}", "mac_f32", (json_int_t)count->mac_f32, "mac_s8", (json_int_t)count->mac_s8);
 }
 
-static json_t *make_operations(const struct assembly *assembly) {
+static json_t *make_operations(const struct assembly *assembly, const struct executed *executed) {
   json_t *programs = json_object();
   for (size_t i = 0; i < ffb_plan_program_count(assembly->plan); i++) {
     const struct ffb_program *program = ffb_plan_program_at(assembly->plan, i);
@@ -123,7 +152,9 @@ static json_t *make_operations(const struct assembly *assembly) {
     ffb_program_count(program, &count);
     json_object_set_new(programs, ffb_program_name(program), make_count(&count));
   }
-  json_t *operations = json_pack("{s:o}", "programs", programs);
+  json_t *operations =
+      json_pack("{s:o, s:o, s:s?}", "programs", programs, "executed", make_executed(executed), "executed_reason",
+                executed->programs ? NULL : "only --backend reference counts while it runs");
   struct ffb_operation_count train = {0}, predict = {0};
   const struct ffb_trainer *trainer = assembly->parts.trainer;
   if (trainer->count_operations &&
@@ -183,8 +214,8 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
       costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
       "loaded_weights", make_loaded(config, facts), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
       "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts), "energy", ledger->energy,
-      "operations", make_operations(facts->assembly), "weights_sha256", costly.weights_sha256, "command",
-      costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
+      "operations", make_operations(facts->assembly, facts->executed), "weights_sha256", costly.weights_sha256,
+      "command", costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
   if (!record)
     ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");

@@ -3,6 +3,7 @@
 #define FFBENCH_HARNESS_RECORD_H
 
 #include "harness/assembly.h"
+#include "harness/executed.h"
 #include "harness/ledger.h"
 #include "harness/meters/memory.h"
 #include "harness/provenance.h"
@@ -15,6 +16,7 @@ enum { RECORD_SCHEMA = 1 };
 struct record_facts {
   const struct assembly *assembly;
   const struct ledger *ledger;
+  const struct executed *executed;
   const struct provenance *provenance;
   const char *status;         /* done, diverged, interrupted, evaluated */
   double test_accuracy;       /* percent; NaN where the test set was not read */

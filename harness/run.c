@@ -6,6 +6,7 @@
 #include "harness/data.h"
 #include "harness/energy.h"
 #include "harness/evaluation.h"
+#include "harness/executed.h"
 #include "harness/file.h"
 #include "harness/identity.h"
 #include "harness/interrupt.h"
@@ -31,6 +32,7 @@ struct run {
   const struct run_control *control;
   struct assembly assembly;
   struct ledger ledger;
+  struct executed executed;
   struct provenance provenance;
   struct progress progress;
   json_t *identity;
@@ -127,6 +129,7 @@ static bool make_record(struct run *run, const char *status, double test_accurac
                         struct ffb_error *error) {
   struct record_facts facts = {.assembly = &run->assembly,
                                .ledger = &run->ledger,
+                               .executed = &run->executed,
                                .provenance = &run->provenance,
                                .status = status,
                                .test_accuracy = test_accuracy,
@@ -371,7 +374,8 @@ static bool prepare(struct run *run, struct ffb_error *error) {
             prepare_record(run, error) &&
             (run->identity =
                  identity_json(run->config, &run->assembly.parts, run->assembly.data, run->assembly.threads, error)) &&
-            ledger_begin(&run->ledger, error) && prepare_checkpoint(run, error) && prepare_meters(run, error);
+            ledger_begin(&run->ledger, error) && executed_begin(&run->executed, &run->assembly, error) &&
+            prepare_checkpoint(run, error) && prepare_meters(run, error);
   if (!ok)
     return false;
   prepare_progress(run);
@@ -409,6 +413,7 @@ static void release(struct run *run) {
   ledger_end(&run->ledger);
   json_decref(run->energy_before);
   json_decref(run->identity);
+  executed_end(&run->executed);
   assembly_free(&run->assembly);
 }
 

@@ -88,16 +88,31 @@ size_t ffb_program_calls(const struct ffb_program *program);
 enum ffb_operator ffb_program_call(const struct ffb_program *program, size_t call,
                                    const union ffb_arguments **arguments);
 
-/* Multiply-accumulates that one run of the program executes, by the type of the operands. Those of a convolution are
- * output pixels times taps, as the usual formula has it: taps that fall on padding count too. */
+/* What one run of the program does, worked out from the shapes of its calls. Multiply-accumulates by the type of the
+ * operands; those of a convolution are output pixels times taps, as the usual formula has it: taps that fall on padding
+ * count too, and are told. The passes of a search for a quantiser's parameters depend on the values, so they are not
+ * here. */
 struct ffb_operation_count {
   int64_t mac_f32, mac_s8;
-  int64_t quantised_elements; /* elements rounded to INT8 */
-  int64_t compared_elements;  /* elements read in search of a maximum */
+  int64_t forward, input_gradient, weight_gradient; /* the same products by what they are for */
+  int64_t padding;                                  /* those of them whose tap falls on padding */
+  int64_t quantised_elements;                       /* elements rounded to INT8 */
+  int64_t added_elements;                           /* those to which stochastic rounding adds a random number first */
+  int64_t compared_elements;                        /* elements read in search of the largest */
 };
 void ffb_program_count(const struct ffb_program *program, struct ffb_operation_count *count);
 /* Adds those of one call. */
 void ffb_call_count(enum ffb_operator operation, const union ffb_arguments *arguments,
                     struct ffb_operation_count *count);
+
+/* What a call's product is for. */
+enum ffb_product {
+  FFB_PRODUCT_NONE,
+  FFB_PRODUCT_FORWARD,
+  FFB_PRODUCT_INPUT_GRADIENT,
+  FFB_PRODUCT_WEIGHT_GRADIENT,
+  FFB_PRODUCT_COUNT
+};
+enum ffb_product ffb_call_product(enum ffb_operator operation, const union ffb_arguments *arguments);
 
 #endif

@@ -436,6 +436,86 @@ static void divergence_ends_an_epoch(void **state) {
   json_decref(record);
 }
 
+static json_int_t number_in(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  assert_true(json_is_integer(value));
+  return json_integer_value(value);
+}
+
+/* What a program executed against what its shapes say, taps on padding left out. Returns its runs. */
+static json_int_t assert_counts_agree(const json_t *record, const char *program) {
+  static const char *const same[] = {"quantised_elements", "added_elements", "compared_elements"};
+  const json_t *executed = json_object_get(field(record, "operations.executed"), program);
+  const json_t *shapes = json_object_get(field(record, "operations.programs"), program);
+  assert_true(executed && shapes);
+  json_int_t runs = number_in(executed, "runs");
+  json_int_t macs = number_in(executed, "mac_f32") + number_in(executed, "mac_s8");
+  assert_true(runs > 0 && macs > 0);
+  assert_int_equal(macs,
+                   runs * (number_in(shapes, "mac_f32") + number_in(shapes, "mac_s8") - number_in(shapes, "padding")));
+  assert_int_equal(macs, number_in(executed, "forward") + number_in(executed, "input_gradient") +
+                             number_in(executed, "weight_gradient"));
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    assert_int_equal(number_in(executed, same[i]), runs * number_in(shapes, same[i]));
+  return runs;
+}
+
+static void record_has_what_was_executed(void **state) {
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "ff_int8", SMALL, EPOCHS, NETWORK, "--backend", "reference", "--record",
+                      in("r.json")));
+  json_t *record = load(in("r.json"));
+  /* nine full batches in each of two epochs, and then one of nine rows */
+  assert_int_equal(assert_counts_agree(record, "train all units"), 18);
+  assert_int_equal(assert_counts_agree(record, "train all units, partial batch"), 2);
+  assert_counts_agree(record, "predict");
+  assert_true(json_is_null(field(record, "operations.executed_reason")));
+  json_decref(record);
+  assert_succeeds(RUN("train", "--model", "resnet18", "--set", "model.width=0.0625", "--algorithm", "bp_int8",
+                      "--dataset", "synthetic_shapes", "--synthetic-train", "20", "--synthetic-test", "10", "--batch",
+                      "4", "--epochs", "1", "--backend", "reference", "--record", in("again.json")));
+  record = load(in("again.json"));
+  assert_counts_agree(record, "train");
+  assert_counts_agree(record, "predict");
+  assert_true(number_in(json_object_get(field(record, "operations.programs"), "train"), "padding") > 0);
+  json_decref(record);
+  assert_succeeds(
+      RUN("train", "--algorithm", "ff_int8", SMALL, EPOCHS, NETWORK, "--backend", "cpu", "--record", in("whole.json")));
+  record = load(in("whole.json"));
+  assert_true(json_is_null(field(record, "operations.executed")));
+  assert_non_null(strstr(json_string_value(field(record, "operations.executed_reason")), "reference"));
+  json_decref(record);
+}
+
+/* Table IV from its records: three counts of one number side by side, each with its record in the CSV. */
+static void table4_counts_twice(void **state) {
+  static const char *const lines[] = {
+      "8,970,000 |      5,050,000 |       8,970,000 |    22,990,000 | 22,990,000 | 22,990,000 | 898,200,000",
+      "17,840,000 |              0 |      17,840,000 |    35,680,000 | 35,680,000 | 35,680,000 |  23,800,000",
+      "89,200,000 | 89,200,000 | 89,200,000 |             10",
+      "957,680 |          957,680 |   957,680 | 32,400 |        65,680 |  65,680 | 165,900 |       2.9", "35,880,000"};
+  (void)state;
+  char text[OUTPUT_BYTES];
+  const char *const only = "model=mlp_3x500,algorithm=bp_gdai8,algorithm=ff_int8";
+  assert_succeeds(RUN("run", "experiments/table4.lua", "--profile", "smoke", "--only", only, "--set",
+                      "dataset=synthetic_digits", "--results", in("results"), "--quiet"));
+  read_text(in("results/table4.md"), text);
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+    if (!strstr(text, lines[i]))
+      fail_msg("no \"%s\" in:\n%s", lines[i], text);
+  read_text(in("results/table4.csv"), text);
+  assert_non_null(strstr(text, ",macs_running,operations,1,35680000,,1,,,,mlp-ff_int8-synthetic_digits-s1-"));
+  struct result check = RUN("check", "experiments/table4.lua", "--profile", "smoke", "--only", only, "--set",
+                            "dataset=synthetic_digits", "--results", in("results"));
+  assert_succeeds(check);
+  assert_non_null(strstr(check.output, "35680000"));
+  assert_succeeds(RUN("run", "experiments/table4.lua", "--profile", "smoke", "--only", only, "--set",
+                      "dataset=synthetic_digits", "--results", in("results"), "--quiet", "--backend", "cpu"));
+  read_text(in("results/table4.md"), text);
+  assert_non_null(strstr(text, "only --backend reference counts while it runs"));
+  assert_non_null(strstr(text, "35,680,000"));
+}
+
 /* A learning rate that no network survives, then a sensible one. */
 static void experiment_goes_on_after_a_diverged_run(void **state) {
   (void)state;
@@ -908,6 +988,8 @@ int main(void) {
       CASE(output_that_is_not_read_is_a_failure),
       CASE(record_holds_what_it_must),
       CASE(every_step_is_timed),
+      CASE(record_has_what_was_executed),
+      CASE(table4_counts_twice),
       CASE(command_of_a_record_repeats_it),
       CASE(places_that_cannot_be_written_are_refused),
       CASE(full_disk_costs_no_earlier_record),

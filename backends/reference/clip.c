@@ -44,9 +44,10 @@ static double deviation_of(const struct ffb_deviation_sums *sums) {
 }
 
 /* Largest absolute value; infinite where any element is not finite. */
-static float finite_maximum(const float *x, int64_t n) {
+static float finite_maximum(const float *x, int64_t n, struct ffb_executed *executed) {
   float largest = 0;
   for (int64_t i = 0; i < n; i++) {
+    executed->compared_elements++;
     if (!isfinite(x[i]))
       return INFINITY;
     largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
@@ -55,7 +56,7 @@ static float finite_maximum(const float *x, int64_t n) {
 }
 
 /* About a third of a normal distribution lies beyond one standard deviation, less of a heavy-tailed one. */
-static bool looks_gaussian(const float *x, int64_t n) {
+static bool looks_gaussian(const float *x, int64_t n, struct ffb_executed *executed) {
   double total = 0, squares = 0;
   for (int64_t start = 0; start < n; start += BLOCK) {
     int64_t end = n - start < BLOCK ? n : start + BLOCK;
@@ -67,11 +68,13 @@ static bool looks_gaussian(const float *x, int64_t n) {
     }
     total += lanes_total(sum);
     squares += lanes_total(square);
+    executed->searched_elements += end - start;
   }
   double mean = total / (double)n, deviation = sqrt(fmax(squares / (double)n - mean * mean, 0));
   int64_t beyond = 0;
   for (int64_t i = 0; i < n; i++)
     beyond += fabs((double)x[i]) > deviation;
+  executed->searched_elements += n;
   return (double)beyond > 0.3 * (double)n;
 }
 
@@ -82,12 +85,14 @@ struct searched {
   const float *x;
   int64_t n;
   float largest;
+  struct ffb_executed *executed;
 };
 
 static double deviation_at(const struct searched *searched, double ratio) {
   float scale = (float)ratio * searched->largest / 127;
   struct ffb_deviation_sums sums;
   searched->sums(searched->device, searched->x, searched->n, 1 / (scale < FLT_MIN ? 1 : scale), &sums);
+  searched->executed->searched_elements += searched->n;
   return deviation_of(&sums);
 }
 
@@ -117,15 +122,16 @@ static float best_ratio(const struct searched *searched, double *least) {
   return clipped < whole ? (float)(at_left <= at_right ? left : right) : 1;
 }
 
-void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search,
-                                  ffb_clip_sums *sums) {
-  struct searched searched = {.device = device, .sums = sums, .x = search->x->data, .n = ffb_elements(search->x)};
-  searched.largest = finite_maximum(searched.x, searched.n);
+static void search_clip(struct ffb_device *device, const struct ffb_clip_search *search, ffb_clip_sums *sums,
+                        struct ffb_executed *executed) {
+  struct searched searched = {
+      .device = device, .sums = sums, .x = search->x->data, .n = ffb_elements(search->x), .executed = executed};
+  searched.largest = finite_maximum(searched.x, searched.n, executed);
   bool zero = searched.largest / 127 < FLT_MIN, finite = isfinite(searched.largest);
   float *ratio = search->ratio->data, found = 1;
   double deviation = zero ? 0 : 1;
   bool searches = !zero && finite;
-  if (searches && search->gaussian_test && looks_gaussian(searched.x, searched.n))
+  if (searches && search->gaussian_test && looks_gaussian(searched.x, searched.n, executed))
     deviation = deviation_at(&searched, 1);
   else if (searches)
     found = best_ratio(&searched, &deviation);
@@ -138,13 +144,22 @@ void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_cl
     *(float *)search->multiplier->data = (float)fmax(exp(-(double)search->alpha * deviation), (double)search->beta);
 }
 
-bool ffb_reference_clip_search(struct ffb_device *device, const union ffb_arguments *arguments) {
-  ffb_reference_clip_search_by(device, &arguments->clip_search, ffb_reference_clip_sums);
+void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search,
+                                  ffb_clip_sums *sums) {
+  struct ffb_executed ignored = {0};
+  search_clip(device, search, sums, &ignored);
+}
+
+bool ffb_counted_clip_search(struct ffb_executed *executed, const union ffb_arguments *arguments) {
+  search_clip(NULL, &arguments->clip_search, ffb_reference_clip_sums, executed);
   return true;
 }
 
 /* Deviation of the two-segment quantiser, in units of its fine scale. */
-static double segments_deviation(const float *x, int64_t n, float coarse_scale, int exponent) {
+static double segments_deviation(const struct ffb_tensor *tensor, float coarse_scale, int exponent,
+                                 struct ffb_executed *executed) {
+  const float *x = tensor->data;
+  int64_t n = ffb_elements(tensor);
   float fine_scale = ldexpf(coarse_scale, -exponent), threshold = 63 * fine_scale;
   float fine_inverse = 1 / fine_scale, coarse_inverse = 1 / coarse_scale;
   struct ffb_deviation_sums sums = {0};
@@ -163,24 +178,22 @@ static double segments_deviation(const float *x, int64_t n, float coarse_scale, 
     sums.xx += lanes_total(xx);
     sums.xq += lanes_total(xq);
     sums.qq += lanes_total(qq);
+    executed->searched_elements += end - start;
   }
   return deviation_of(&sums);
 }
 
-bool ffb_reference_segment_search(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_segment_search(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_segment_search *search = &arguments->segment_search;
-  const float *x = search->x->data;
-  int64_t n = ffb_elements(search->x);
-  float coarse_scale = finite_maximum(x, n) / 63;
+  float coarse_scale = finite_maximum(search->x->data, ffb_elements(search->x), executed) / 63;
   /* Below this the finest scale has no finite reciprocal, and the tensor is as good as zero. */
   bool zero = ldexpf(coarse_scale, -7) < FLT_MIN;
   int best = 0;
   double least = zero ? 0 : 1;
   if (!zero && isfinite(coarse_scale)) {
-    least = segments_deviation(x, n, coarse_scale, 0);
+    least = segments_deviation(search->x, coarse_scale, 0, executed);
     for (int exponent = 1; exponent < 8; exponent++) {
-      double deviation = segments_deviation(x, n, coarse_scale, exponent);
+      double deviation = segments_deviation(search->x, coarse_scale, exponent, executed);
       if (deviation < least) {
         least = deviation;
         best = exponent;

@@ -9,6 +9,7 @@ struct geometry {
   int64_t out_height, out_width, outputs;  /* of y */
   int64_t groups, group_channels, group_outputs;
   int kernel, stride, padding;
+  int64_t *macs; /* grows with each tap that is not on padding */
 };
 
 /* An output pixel. */
@@ -22,7 +23,7 @@ struct channels {
 };
 
 static struct geometry geometry_of(const struct ffb_tensor *x, const struct ffb_tensor *y,
-                                   const struct ffb_window *window, int groups) {
+                                   const struct ffb_window *window, int groups, int64_t *macs) {
   return (struct geometry){.images = x->shape[0],
                            .height = x->shape[1],
                            .width = x->shape[2],
@@ -35,7 +36,8 @@ static struct geometry geometry_of(const struct ffb_tensor *x, const struct ffb_
                            .group_outputs = y->shape[3] / groups,
                            .kernel = window->kernel,
                            .stride = window->stride,
-                           .padding = window->padding};
+                           .padding = window->padding,
+                           .macs = macs};
 }
 
 static float scale_of(const struct ffb_tensor *a, const struct ffb_tensor *b) {
@@ -58,50 +60,44 @@ static float scale_of(const struct ffb_tensor *a, const struct ffb_tensor *b) {
 #undef SUM
 #undef NAMED
 
-bool ffb_reference_convolve_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_f32(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_f32 *a = &arguments->convolve_f32;
-  struct geometry geometry = geometry_of(a->x, a->y, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->x, a->y, &a->window, a->groups, &executed->mac_f32);
   convolve_f32(&geometry, a->y->data, a->x->data, a->w->data, 1);
   return true;
 }
 
-bool ffb_reference_convolve_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_s8(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_s8 *a = &arguments->convolve_s8;
-  struct geometry geometry = geometry_of(a->x, a->y, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->x, a->y, &a->window, a->groups, &executed->mac_s8);
   convolve_s8(&geometry, a->y->data, a->x->data, a->w->data, scale_of(a->x_scale, a->w_scale));
   return true;
 }
 
-bool ffb_reference_convolve_input_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_input_f32(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_input_f32 *a = &arguments->convolve_input_f32;
-  struct geometry geometry = geometry_of(a->gx, a->gy, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->gx, a->gy, &a->window, a->groups, &executed->mac_f32);
   convolve_input_f32(&geometry, a->gx->data, a->gy->data, a->w->data, 1, a->accumulate);
   return true;
 }
 
-bool ffb_reference_convolve_input_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_input_s8(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_input_s8 *a = &arguments->convolve_input_s8;
-  struct geometry geometry = geometry_of(a->gx, a->gy, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->gx, a->gy, &a->window, a->groups, &executed->mac_s8);
   convolve_input_s8(&geometry, a->gx->data, a->gy->data, a->w->data, scale_of(a->gy_scale, a->w_scale), a->accumulate);
   return true;
 }
 
-bool ffb_reference_convolve_weight_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_weight_f32(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_weight_f32 *a = &arguments->convolve_weight_f32;
-  struct geometry geometry = geometry_of(a->x, a->gy, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->x, a->gy, &a->window, a->groups, &executed->mac_f32);
   convolve_weight_f32(&geometry, a->gw->data, a->gy->data, a->x->data, 1, a->accumulate);
   return true;
 }
 
-bool ffb_reference_convolve_weight_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_convolve_weight_s8(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_convolve_weight_s8 *a = &arguments->convolve_weight_s8;
-  struct geometry geometry = geometry_of(a->x, a->gy, &a->window, a->groups);
+  struct geometry geometry = geometry_of(a->x, a->gy, &a->window, a->groups, &executed->mac_s8);
   convolve_weight_s8(&geometry, a->gw->data, a->gy->data, a->x->data, scale_of(a->gy_scale, a->x_scale), a->accumulate);
   return true;
 }

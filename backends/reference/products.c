@@ -16,8 +16,7 @@ static int64_t depth(const struct ffb_tensor *a, bool transpose_a) {
   return transpose_a ? ffb_rows(a) : ffb_columns(a);
 }
 
-bool ffb_reference_gemm_f32(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_gemm_f32(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_gemm_f32 *gemm = &arguments->gemm_f32;
   float *c = gemm->c->data;
   const float *a = gemm->a->data, *b = gemm->b->data;
@@ -31,6 +30,7 @@ bool ffb_reference_gemm_f32(struct ffb_device *device, const union ffb_arguments
         double left = a[m * sa.outer + k * sa.inner];
         for (int64_t n = 0; n < width; n++)
           sum[n] += left * (double)b[(start + n) * sb.outer + k * sb.inner];
+        executed->mac_f32 += width;
       }
       float *out = c + m * columns + start;
       for (int64_t n = 0; n < width; n++)
@@ -40,8 +40,7 @@ bool ffb_reference_gemm_f32(struct ffb_device *device, const union ffb_arguments
   return true;
 }
 
-bool ffb_reference_gemm_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
-  (void)device;
+bool ffb_counted_gemm_s8(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_gemm_s8 *gemm = &arguments->gemm_s8;
   int32_t *c = gemm->c->data;
   const int8_t *a = gemm->a->data, *b = gemm->b->data;
@@ -55,6 +54,7 @@ bool ffb_reference_gemm_s8(struct ffb_device *device, const union ffb_arguments 
         int32_t left = a[m * sa.outer + k * sa.inner];
         for (int64_t n = 0; n < width; n++)
           sum[n] += left * b[(start + n) * sb.outer + k * sb.inner];
+        executed->mac_s8 += width;
       }
       for (int64_t n = 0; n < width; n++)
         c[m * columns + start + n] = sum[n];

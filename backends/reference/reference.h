@@ -7,6 +7,7 @@
 #define FFBENCH_BACKENDS_REFERENCE_REFERENCE_H
 
 #include "backends/backend.h"
+#include "backends/reference/executed.h"
 
 /* bool ffb_reference_<name>(device, arguments) for every required operator; none of them can fail. */
 #define FFB_REFERENCE_DECLARE_0(name)                                                                                  \
@@ -17,6 +18,30 @@ FFB_OPERATORS(FFB_REFERENCE_DECLARE)
 #undef FFB_REFERENCE_DECLARE
 #undef FFB_REFERENCE_DECLARE_0
 #undef FFB_REFERENCE_DECLARE_1
+
+/* Those among them that multiply, round or search count what they execute, one increment for each pass through an inner
+ * loop: bool ffb_counted_<name>(executed, arguments). The backend's own table adds to its device. */
+#define FFB_REFERENCE_COUNTED(X)                                                                                       \
+  X(gemm_f32)                                                                                                          \
+  X(gemm_s8)                                                                                                           \
+  X(suq_scale)                                                                                                         \
+  X(suq_quantise)                                                                                                      \
+  X(suq_segments)                                                                                                      \
+  X(clip_search)                                                                                                       \
+  X(segment_search)                                                                                                    \
+  X(convolve_f32)                                                                                                      \
+  X(convolve_s8)                                                                                                       \
+  X(convolve_input_f32)                                                                                                \
+  X(convolve_input_s8)                                                                                                 \
+  X(convolve_weight_f32)                                                                                               \
+  X(convolve_weight_s8)
+#define FFB_COUNTED_DECLARE(name)                                                                                      \
+  bool ffb_counted_##name(struct ffb_executed *executed, const union ffb_arguments *arguments);
+FFB_REFERENCE_COUNTED(FFB_COUNTED_DECLARE)
+#undef FFB_COUNTED_DECLARE
+
+/* What a device of this backend has executed since it was opened. */
+void ffb_reference_executed(const struct ffb_device *device, struct ffb_executed *executed);
 
 /* What the direction deviation d = 1 - cos(x, q) is made of. */
 struct ffb_deviation_sums {

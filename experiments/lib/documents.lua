@@ -342,8 +342,10 @@ function documents.csv(results)
   }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
-      for _, name in ipairs(csv_metrics) do
-        lines[#lines + 1] = csv_row(results, model, row, name)
+      for _, list in ipairs { csv_metrics, results.exported } do
+        for _, name in ipairs(list) do
+          lines[#lines + 1] = csv_row(results, model, row, name)
+        end
       end
     end
   end

@@ -86,7 +86,7 @@ local algorithms, models, datasets = by_name(registry.algorithms), by_name(regis
 
 -- The options of every run that an experiment may set; the others belong to the machine or to the plan.
 local run_options = by_name(registry.run)
-for _, name in ipairs { "model", "algorithm", "dataset", "data", "backend", "plugin", "seed", "threads" } do
+for _, name in ipairs { "model", "algorithm", "dataset", "data", "plugin", "seed", "threads" } do
   run_options[name] = nil
 end
 

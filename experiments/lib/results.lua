@@ -4,6 +4,7 @@
 --   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
+--   results.exported         names of metrics that the .csv has besides the usual ones
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
 --   row:record()             the first record at hand
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
@@ -306,7 +307,7 @@ local results = { metrics = metrics, at_path = at_path, number_text = number_tex
 function results.new(plan, input)
   local made = setmetatable({
     name = plan.name, title = plan.title, profile = input.profile, paper = plan.paper, models = {}, notes = {}, marks = {},
-    metrics = metrics,
+    metrics = metrics, exported = {},
   }, methods)
   for _, model in ipairs(plan.models) do
     local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
