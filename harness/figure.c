@@ -325,13 +325,13 @@ enum {
   LEFT = 40,
   RIGHT = 12,
   TITLE_LINE = 14,
-  PANEL_TITLE = 15, /* and the y axis's title, on one line above the panel */
+  PANEL_TITLE = 20, /* and the y axis's title, on one line above the panel */
   PANEL_HEIGHT = 140,
-  PANEL_BELOW = 34, /* numbers and title of the x axis */
+  PANEL_BELOW = 36, /* numbers and title of the x axis */
   LEGEND_LINE = 13,
   LEGEND_SPACE = 6,
   FOOTER_LINE = 10,
-  TITLE_COLUMNS = 50,
+  TITLE_COLUMNS = 48,
   FOOTER_COLUMNS = 74,
   LEGEND_COLUMNS = 23, /* the longest title with two columns of them */
 };
@@ -442,18 +442,27 @@ static uint32_t colour_of(const struct series *series) {
   return pale;
 }
 
-static double height_in(const struct panel *panel, double y) {
-  return isfinite(y) ? y : panel->edge;
+static void put_number(FILE *to, bool known, double value) {
+  if (known)
+    fprintf(to, " %.10g", value);
+  else
+    fputs(" nan", to);
 }
+
+enum { COLUMN_LINE = 2, COLUMN_LOW, COLUMN_HIGH, COLUMN_FINITE, COLUMN_NOT_FINITE };
 
 static void put_data(FILE *to, const struct panel *panel, const struct series *series, size_t p, size_t s) {
   fprintf(to, "$p%zus%zu << EOD\n", p, s);
   for (size_t i = 0; i < series->count; i++) {
     const struct point *point = &series->points[i];
-    bool band = isfinite(point->y) && isfinite(point->low) && isfinite(point->high);
-    fprintf(to, "%.10g %.10g %.10g %.10g %.10g\n", point->x, height_in(panel, point->y),
-            band ? point->low : (double)NAN, band ? point->high : (double)NAN,
-            isfinite(point->y) ? (double)NAN : panel->edge);
+    bool finite = isfinite(point->y), band = finite && isfinite(point->low) && isfinite(point->high);
+    fprintf(to, "%.10g", point->x);
+    put_number(to, true, finite ? point->y : panel->edge);
+    put_number(to, band, point->low);
+    put_number(to, band, point->high);
+    put_number(to, finite, point->y);
+    put_number(to, !finite, panel->edge);
+    fputc('\n', to);
   }
   fprintf(to, "EOD\n");
 }
@@ -470,9 +479,8 @@ static enum style style_of(const struct series *series) {
   return series->style == STYLE_LINE && !series->paper && series->count <= 12 ? STYLE_LINE_POINTS : series->style;
 }
 
-static void put_look(FILE *to, const struct series *series) {
+static void put_look(FILE *to, const struct series *series, enum style style) {
   static const char *const with[] = {"lines", "points", "linespoints", "histeps", "boxes"};
-  enum style style = style_of(series);
   fprintf(to, " with %s lc rgb '#%06x'", with[style], (unsigned)colour_of(series));
   fprintf(to, series->paper ? " lw 1 dt (7,4)" : " lw 1.8");
   if (style == STYLE_POINTS || style == STYLE_LINE_POINTS)
@@ -481,35 +489,50 @@ static void put_look(FILE *to, const struct series *series) {
     fprintf(to, " fs solid 0.5");
 }
 
+static void put_curve(FILE *to, const struct series *series, enum style style, int column, size_t p, size_t s) {
+  fprintf(to, "$p%zus%zu using 1:%d", p, s, column);
+  put_look(to, series, style);
+  fprintf(to, " notitle, ");
+}
+
+static void put_not_finite(FILE *to, uint32_t colour) {
+  fprintf(to, " with points pt 9 ps 0.8 lc rgb '#%06x'", (unsigned)colour);
+}
+
 static void put_bands(FILE *to, const struct panel *panel, size_t p) {
   for (size_t i = 0; i < panel->count; i++)
     if (has_band(&panel->series[i]))
-      fprintf(to, "$p%zus%zu using 1:3:4 with filledcurves fc rgb '#%06x' fs transparent solid 0.2 noborder notitle, ",
-              p, i, (unsigned)colour_of(&panel->series[i]));
+      fprintf(to,
+              "$p%zus%zu using 1:%d:%d with filledcurves fc rgb '#%06x' fs transparent solid 0.2 noborder notitle, ", p,
+              i, COLUMN_LOW, COLUMN_HIGH, (unsigned)colour_of(&panel->series[i]));
 }
 
-/* The paper's first, so that they lie behind ours. */
+/* The paper's first, so that they lie behind ours. A line goes on to the edge where values are not finite. */
 static void put_curves(FILE *to, const struct panel *panel, size_t p, bool paper) {
   for (size_t i = 0; i < panel->count; i++) {
     const struct series *series = &panel->series[i];
+    enum style style = style_of(series);
     if (series->count == 0 || series->paper != paper)
       continue;
-    fprintf(to, "$p%zus%zu using 1:2", p, i);
-    put_look(to, series);
-    fprintf(to, " notitle, ");
-    if (!isnan(panel->edge))
-      fprintf(to, "$p%zus%zu using 1:5 with points pt 8 ps 0.6 lw 1 lc rgb '#%06x' notitle, ", p, i,
-              (unsigned)colour_of(series));
+    if (style == STYLE_LINE || style == STYLE_LINE_POINTS)
+      put_curve(to, series, STYLE_LINE, COLUMN_LINE, p, i);
+    if (style != STYLE_LINE)
+      put_curve(to, series, style == STYLE_LINE_POINTS ? STYLE_POINTS : style, COLUMN_FINITE, p, i);
+    if (!isnan(panel->edge)) {
+      fprintf(to, "$p%zus%zu using 1:%d", p, i, COLUMN_NOT_FINITE);
+      put_not_finite(to, colour_of(series));
+      fprintf(to, " notitle, ");
+    }
   }
 }
 
 static void put_range(FILE *to, char name, const struct axis *axis, double top) {
   fprintf(to, "  set %crange [%.10g:%.10g]\n", name, axis->from, isnan(top) ? axis->to : top);
   if (axis->logarithmic)
-    fprintf(to, "  set logscale %c\n  set format %c '%%g'\n  set %ctics autofreq\n", name, name, name);
+    fprintf(to, "  set logscale %c\n  set format %c '%%g'\n  set %ctics nomirror autofreq\n", name, name, name);
   else
-    fprintf(to, "  unset logscale %c\n  set format %c '%%g'\n  set %ctics %.10g,%.10g,%.10g\n", name, name, name,
-            axis->step * ceil(axis->from / axis->step - 1e-9), axis->step, axis->to + axis->step * 1e-6);
+    fprintf(to, "  unset logscale %c\n  set format %c '%%g'\n  set %ctics nomirror %.10g,%.10g,%.10g\n", name, name,
+            name, axis->step * ceil(axis->from / axis->step - 1e-9), axis->step, axis->to + axis->step * 1e-6);
   if (!isnan(top))
     fprintf(to, "  set %ctics add ('∞' %.10g)\n", name, top);
 }
@@ -528,16 +551,16 @@ static void put_panel(FILE *to, const struct figure *figure, size_t p, const str
           up(page, top + PANEL_HEIGHT));
   fprintf(to, "  unset label\n  set label 1 ");
   put_axis_title(to, &panel->y);
-  fprintf(to, " at screen %.6f,%.6f left font ',9'\n", across(6), up(page, top - 8));
+  fprintf(to, " at screen %.6f,%.6f left font ',9'\n", across(6), up(page, top - 11));
   if (*panel->title) {
     fprintf(to, "  set label 2 ");
     put_whole(to, panel->title);
-    fprintf(to, " at screen %.6f,%.6f right font ',9'\n", across(PAGE_WIDTH - RIGHT), up(page, top - 8));
+    fprintf(to, " at screen %.6f,%.6f right font ',9'\n", across(PAGE_WIDTH - RIGHT), up(page, top - 11));
   }
   fprintf(to, "  set label 3 ");
   put_axis_title(to, &panel->x);
   fprintf(to, " at screen %.6f,%.6f center font ',9'\n", across((LEFT + PAGE_WIDTH - RIGHT) / 2.0),
-          up(page, top + PANEL_HEIGHT + 26));
+          up(page, top + PANEL_HEIGHT + 29));
   put_range(to, 'x', &panel->x, (double)NAN);
   put_range(to, 'y', &panel->y, panel->edge);
   fprintf(to, "  plot ");
@@ -567,13 +590,16 @@ static void put_legend(FILE *to, const struct figure *figure) {
         continue;
       snprintf(title, sizeof title, series->count ? "%s" : "%s (no record)", series->title);
       fprintf(to, "2");
-      put_look(to, series);
+      put_look(to, series, style_of(series));
       fprintf(to, " title ");
       put_whole(to, title);
       fprintf(to, ", ");
     }
-  if (figure->not_finite)
-    fprintf(to, "2 with points pt 8 ps 0.6 lw 1 lc rgb '#000000' title 'not finite', ");
+  if (figure->not_finite) {
+    fputc('2', to);
+    put_not_finite(to, 0);
+    fprintf(to, " title 'not finite', ");
+  }
   fprintf(to, "NaN notitle\n");
 }
 
@@ -584,7 +610,7 @@ static void put_frame(FILE *to, const struct figure *figure, const struct page *
   fprintf(to, "  set lmargin at screen 0\n  set rmargin at screen 1\n  set tmargin at screen 1\n"
               "  set bmargin at screen 0\n  unset border\n  unset tics\n  unset label\n  unset grid\n"
               "  unset logscale\n  set xrange [0:1]\n  set yrange [0:1]\n");
-  put_lines(to, figure->title, TITLE_COLUMNS, 12, TITLE_LINE, "font ',10.5'", page);
+  put_lines(to, figure->title, TITLE_COLUMNS, 12, TITLE_LINE, "font ',10'", page);
   put_lines(to, figure->footer, FOOTER_COLUMNS, footer + FOOTER_LINE / 2.0, FOOTER_LINE,
             "font ',7' textcolor rgb '#555555'", page);
   fprintf(to, "  set key at screen %.6f,%.6f left top Left reverse samplen 2.2 spacing 1 font ',9' maxrows %d\n",
