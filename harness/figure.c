@@ -325,16 +325,18 @@ enum {
   LEFT = 40,
   RIGHT = 12,
   TITLE_LINE = 14,
-  PANEL_TITLE = 20, /* and the y axis's title, on one line above the panel */
+  PANEL_TITLE = 22, /* and the y axis's title, on one line above the panel */
   PANEL_HEIGHT = 140,
   PANEL_BELOW = 36, /* numbers and title of the x axis */
   LEGEND_LINE = 13,
   LEGEND_SPACE = 6,
   FOOTER_LINE = 10,
   TITLE_COLUMNS = 48,
-  FOOTER_COLUMNS = 74,
-  LEGEND_COLUMNS = 23, /* the longest title with two columns of them */
+  FOOTER_COLUMNS = 58,
+  LEGEND_COLUMNS = 24, /* the longest title with two columns of them */
 };
+
+static const char without_points[] = " (no record)";
 
 struct page {
   int height, title_lines, footer_lines, legend_rows, legend_entries;
@@ -392,7 +394,8 @@ static struct page page_of(const struct figure *figure) {
   for (size_t i = 0; i < figure->count; i++)
     for (size_t k = 0; k < figure->panels[i].count; k++)
       if (is_first_of_its_title(figure, i, k)) {
-        size_t columns = columns_of(figure->panels[i].series[k].title);
+        const struct series *series = &figure->panels[i].series[k];
+        size_t columns = columns_of(series->title) + (series->count ? 0 : sizeof without_points - 1);
         longest = columns > longest ? columns : longest;
         page.legend_entries++;
       }
@@ -551,11 +554,11 @@ static void put_panel(FILE *to, const struct figure *figure, size_t p, const str
           up(page, top + PANEL_HEIGHT));
   fprintf(to, "  unset label\n  set label 1 ");
   put_axis_title(to, &panel->y);
-  fprintf(to, " at screen %.6f,%.6f left font ',9'\n", across(6), up(page, top - 11));
+  fprintf(to, " at screen %.6f,%.6f left font ',9'\n", across(6), up(page, top - 13));
   if (*panel->title) {
     fprintf(to, "  set label 2 ");
     put_whole(to, panel->title);
-    fprintf(to, " at screen %.6f,%.6f right font ',9'\n", across(PAGE_WIDTH - RIGHT), up(page, top - 11));
+    fprintf(to, " at screen %.6f,%.6f right font ',9'\n", across(PAGE_WIDTH - RIGHT), up(page, top - 13));
   }
   fprintf(to, "  set label 3 ");
   put_axis_title(to, &panel->x);
@@ -580,22 +583,30 @@ static void put_lines(FILE *to, const char *text, size_t columns, double top, in
   }
 }
 
-static void put_legend(FILE *to, const struct figure *figure) {
-  fprintf(to, "  plot ");
+static void put_entry(FILE *to, const struct series *series) {
+  char title[TEXT_MAX + 32];
+  snprintf(title, sizeof title, series->count ? "%s" : "%s%s", series->title, without_points);
+  fputc('2', to); /* above everything that is shown */
+  put_look(to, series, style_of(series));
+  fprintf(to, " title ");
+  put_whole(to, title);
+  fprintf(to, ", ");
+}
+
+/* Entries from `first` on, as many as there are rows. */
+static void put_legend(FILE *to, const struct figure *figure, const struct page *page, int first, double top) {
+  int entry = 0, end = first + page->legend_rows;
+  fprintf(to, "  set key at screen %.6f,%.6f left top Left reverse samplen 2.2 spacing 1 font ',9' maxcols 1\n  plot ",
+          across(first == 0 ? -2 : PAGE_WIDTH / 2.0 - 10), up(page, top));
   for (size_t i = 0; i < figure->count; i++)
     for (size_t k = 0; k < figure->panels[i].count; k++) {
-      const struct series *series = &figure->panels[i].series[k];
-      char title[TEXT_MAX + 32];
       if (!is_first_of_its_title(figure, i, k))
         continue;
-      snprintf(title, sizeof title, series->count ? "%s" : "%s (no record)", series->title);
-      fprintf(to, "2");
-      put_look(to, series, style_of(series));
-      fprintf(to, " title ");
-      put_whole(to, title);
-      fprintf(to, ", ");
+      if (entry >= first && entry < end)
+        put_entry(to, &figure->panels[i].series[k]);
+      entry++;
     }
-  if (figure->not_finite) {
+  if (figure->not_finite && entry >= first && entry < end) {
     fputc('2', to);
     put_not_finite(to, 0);
     fprintf(to, " title 'not finite', ");
@@ -613,9 +624,10 @@ static void put_frame(FILE *to, const struct figure *figure, const struct page *
   put_lines(to, figure->title, TITLE_COLUMNS, 12, TITLE_LINE, "font ',10'", page);
   put_lines(to, figure->footer, FOOTER_COLUMNS, footer + FOOTER_LINE / 2.0, FOOTER_LINE,
             "font ',7' textcolor rgb '#555555'", page);
-  fprintf(to, "  set key at screen %.6f,%.6f left top Left reverse samplen 2.2 spacing 1 font ',9' maxrows %d\n",
-          across(6), up(page, legend), page->legend_rows > 0 ? page->legend_rows : 1);
-  put_legend(to, figure);
+  put_legend(to, figure, page, 0, legend);
+  fprintf(to, "  unset label\n");
+  if (page->legend_rows < page->legend_entries)
+    put_legend(to, figure, page, page->legend_rows, legend);
   fprintf(
       to,
       "  unset key\n  set lmargin at screen %.6f\n  set rmargin at screen %.6f\n"

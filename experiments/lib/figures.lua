@@ -3,6 +3,7 @@
 --   figures.new {
 --     name = "fig6",                                        -- plots/fig6.svg, .png and .gp in the results folder
 --     title = "...", caption = "...",                       -- above the picture; below it, in the report
+--     rows = { row, ... },                                  -- whose runs the footer names; by default all
 --     x = { title = "Epoch", unit = nil, from = 0, to = 250, scale = "log" }, y = { title = "Accuracy", unit = "%" },
 --     series = {
 --       { title = "ours", points = { { x, y }, ... } },                      -- or { x, y, low, high }: with a band
@@ -23,7 +24,7 @@ methods.__index = methods
 
 local allowed = {
   figure = { name = "string", title = "string", caption = "string", x = "table", y = "table", series = "table",
-    panels = "table" },
+    panels = "table", rows = "table" },
   panel = { title = "string", x = "table", y = "table", series = "table" },
   axis = { title = "string", unit = "string", from = "number", to = "number", scale = "string" },
   series = { title = "string", points = "table", style = "string", colour = "number", paper = "boolean" },
@@ -81,7 +82,8 @@ function figures.new(description)
     error(where .. ": give it either x, y and series, or panels", 0)
   end
   local panels = description.panels or { { x = description.x, y = description.y, series = description.series } }
-  local made = { name = description.name, title = description.title, caption = description.caption, panels = {} }
+  local made = { name = description.name, title = description.title, caption = description.caption,
+    rows = description.rows, panels = {} }
   for i, panel in ipairs(panels) do
     local here = #panels > 1 and ("%s, panel %d"):format(where, i) or where
     check(panel, "panel", here, { "x", "y", "series" })
@@ -137,6 +139,33 @@ function figures.by_epoch(row, key)
   return points
 end
 
+-- An axis of epochs that has room for the paper's curve. Where ours is much shorter, its beginning is drawn wide.
+function figures.epoch_axis(rows, paper_last)
+  local last = 1
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      last = math.max(last, cell.record and #(cell.record.epochs or {}) or 0)
+    end
+  end
+  local short = 2 * last < paper_last
+  return { title = "Epoch", from = short and 1 or 0, to = math.max(last, paper_last), scale = short and "log" or "linear" }
+end
+
+-- Where a curve levels off: the mean of its last fifth, and the first epoch that comes within a point of it.
+function figures.plateau(points)
+  local values = {}
+  for i = #points - (#points + 4) // 5 + 1, #points do
+    values[#values + 1] = points[i][2]
+  end
+  local level = statistics.mean(values)
+  for _, point in ipairs(points) do
+    if level and point[2] >= level - 1 then
+      return level, point[1]
+    end
+  end
+  return level, nil
+end
+
 -- ---- in the report -----------------------------------------------------------------------------------------------
 
 -- "mlp-ff_int8-mnist-s1-6b002093863c.json" is run 6b002093.
@@ -146,18 +175,46 @@ end
 
 local runs_shown = 6
 
-local function footer(results)
-  local runs, texts = {}, { "ffbench, profile " .. results.profile }
-  for _, file in ipairs(results:distinct(function(cell) return cell.record and cell.file end)) do
-    runs[#runs + 1] = run_id(file)
+-- f(cell) over the cells of the rows; the values that differ, sorted.
+local function distinct(rows, read)
+  local seen, values = {}, {}
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local value = read(cell)
+      if value and not seen[value] then
+        seen[value] = true
+        values[#values + 1] = value
+      end
+    end
   end
-  local more = #runs > runs_shown and (" and %d more"):format(#runs - runs_shown + 1) or ""
-  texts[2] = #runs == 0 and "no run yet"
-    or ("run%s %s%s"):format(#runs == 1 and "" or "s",
-      table.concat(runs, " ", 1, more ~= "" and runs_shown - 1 or #runs), more)
-  for _, name in ipairs(results:distinct(function(cell)
-    return cell.planned_dataset ~= cell.config.dataset and cell.planned_dataset or nil
-  end)) do
+  table.sort(values)
+  return values
+end
+
+local function run_of(cell)
+  return cell.record and run_id(cell.file)
+end
+
+local function replaced_dataset(cell)
+  return cell.planned_dataset ~= cell.config.dataset and cell.planned_dataset
+end
+
+local function runs_text(runs)
+  if #runs == 0 then
+    return "no run yet"
+  elseif #runs <= runs_shown then
+    return (#runs == 1 and "run " or "runs ") .. table.concat(runs, " ")
+  end
+  return ("runs %s and %d more"):format(table.concat(runs, " ", 1, runs_shown - 1), #runs - runs_shown + 1)
+end
+
+local function footer(figure, results)
+  local rows = figure.rows or {}
+  for _, model in ipairs(figure.rows and {} or results.models) do
+    table.move(model.rows, 1, #model.rows, #rows + 1, rows)
+  end
+  local texts = { "ffbench, profile " .. results.profile, runs_text(distinct(rows, run_of)) }
+  for _, name in ipairs(distinct(rows, replaced_dataset)) do
     texts[#texts + 1] = "SYNTHETIC DATA instead of " .. name
   end
   return table.concat(texts, "; ")
@@ -165,7 +222,7 @@ end
 
 -- What the program draws from.
 function figures.description(figure, results)
-  return { name = figure.name, title = figure.title, footer = footer(results), panels = figure.panels }
+  return { name = figure.name, title = figure.title, footer = footer(figure, results), panels = figure.panels }
 end
 
 local function file_of(figure, ending)
