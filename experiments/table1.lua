@@ -3,7 +3,7 @@
 local paper = require "paper"
 local tables = require "lib.tables"
 
-local depths = { "", "500", "500,500", "500,500,500" }
+local depths = { "none", "500", "500,500", "500,500,500" }
 
 local models, printed = {}, {}
 for i, hidden in ipairs(depths) do

@@ -323,7 +323,7 @@ enum {
   PAGE_WIDTH = 326, /* 3.4 inches of 96 */
   PIXELS_OF_PNG = 4,
   LEFT = 40,
-  RIGHT = 12,
+  RIGHT = 16,
   TITLE_LINE = 14,
   PANEL_TITLE = 22, /* and the y axis's title, on one line above the panel */
   PANEL_HEIGHT = 140,
@@ -479,7 +479,7 @@ static bool has_band(const struct series *series) {
 
 /* Few points are marked, so that one epoch is not an empty picture. */
 static enum style style_of(const struct series *series) {
-  return series->style == STYLE_LINE && !series->paper && series->count <= 12 ? STYLE_LINE_POINTS : series->style;
+  return series->style == STYLE_LINE && series->count <= 12 ? STYLE_LINE_POINTS : series->style;
 }
 
 static void put_look(FILE *to, const struct series *series, enum style style) {
