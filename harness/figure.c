@@ -535,7 +535,7 @@ static void put_range(FILE *to, char name, const struct axis *axis, double top) 
     fprintf(to, "  set logscale %c\n  set format %c '%%g'\n  set %ctics nomirror autofreq\n", name, name, name);
   else
     fprintf(to, "  unset logscale %c\n  set format %c '%%g'\n  set %ctics nomirror %.10g,%.10g,%.10g\n", name, name,
-            name, axis->step * ceil(axis->from / axis->step - 1e-9), axis->step, axis->to + axis->step * 1e-6);
+            name, axis->step * ceil(axis->from / axis->step - 1e-9) + 0.0, axis->step, axis->to + axis->step * 1e-6);
   if (!isnan(top))
     fprintf(to, "  set %ctics add ('∞' %.10g)\n", name, top);
 }
