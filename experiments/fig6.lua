@@ -75,7 +75,7 @@ local function report(results)
     end
     blocks[#blocks + 1] = { heading = model.title }
     blocks[#blocks + 1] = figures.new { name = "fig6_" .. model.name, panels = panels, rows = model.rows,
-      title = "FF-INT8 with and without look-ahead: " .. model.title,
+      title = "Look-ahead in FF-INT8, " .. model.title,
       caption = "Test accuracy by epoch; mean and range over seeds. Dashed: the paper's Figure 6, read off its plot." }
     blocks[#blocks + 1] = table_of(results, model)
   end

@@ -426,11 +426,15 @@ static bool draw_figures(const struct experiment *experiment, const json_t *figu
   json_array_foreach((json_t *)figures, index, figure) {
     if (!plot_figure(figure, folder, results_remedy, error))
       return ffb_fail_prefix(error, "%s: ", experiment->file);
-    printf("%s%s/%s.%s", index ? ", " : "drawn: ", folder, figure_name(figure), plot_available() ? "png" : "gp");
+    printf("%s%s/%s.%s",
+           index              ? ", "
+           : plot_available() ? "drawn: "
+                              : "figures: ",
+           folder, figure_name(figure), plot_available() ? "png" : "gp");
   }
   printf("%s\n", plot_available()
                      ? ", each also as .svg"
-                     : " only, without pictures: gnuplot is missing: install gnuplot-nox, then report again");
+                     : "; no pictures, because gnuplot is missing: install gnuplot-nox, then report again");
   return true;
 }
 

@@ -17,6 +17,8 @@ enum {
   WHERE_BYTES = 160,
 };
 
+static const double largest = 1e100;
+
 enum style { STYLE_LINE, STYLE_POINTS, STYLE_LINE_POINTS, STYLE_STEPS, STYLE_BARS };
 
 static const char *const style_names[] = {"line", "points", "line_points", "steps", "bars"};
@@ -58,7 +60,8 @@ struct figure {
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
 static bool refuse(struct ffb_error *error, const char *where, const char *problem) {
-  return ffb_fail(error, "%s: %s", where, problem);
+  ffb_fail(error, "%s: %s", where, problem);
+  return false;
 }
 
 static bool read_text(const json_t *object, const char *key, const char **text, const char *where,
@@ -75,7 +78,8 @@ static bool read_bound(const json_t *object, const char *key, double *bound, con
                        struct ffb_error *error) {
   const json_t *value = json_object_get(object, key);
   *bound = value ? json_number_value(value) : (double)NAN;
-  return !value || json_is_number(value) || ffb_fail(error, "%s: %s must be a finite number", where, key);
+  return !value || (json_is_number(value) && fabs(*bound) <= largest) ||
+         ffb_fail(error, "%s: %s must be a finite number", where, key);
 }
 
 static bool read_axis(const json_t *panel, const char *key, struct axis *axis, const char *panel_where,
@@ -117,7 +121,9 @@ static bool read_point(const json_t *value, const struct panel *panel, struct po
                           .y = value_number_read(json_array_get(value, 1)),
                           .low = size == 4 ? value_number_read(json_array_get(value, 2)) : (double)NAN,
                           .high = size == 4 ? value_number_read(json_array_get(value, 3)) : (double)NAN};
-  return isfinite(point->x) && (!panel->x.logarithmic || point->x > 0);
+  if (fabs(point->y) > largest) /* as good as infinite, and ranges must not overflow */
+    point->y = (double)INFINITY;
+  return fabs(point->x) <= largest && (!panel->x.logarithmic || point->x > 0);
 }
 
 static bool read_points(const json_t *object, const struct panel *panel, struct series *series, const char *where,
@@ -234,7 +240,7 @@ struct extent {
 };
 
 static void widen(struct extent *extent, double value, bool positive_only) {
-  if (!isfinite(value) || (positive_only && value <= 0))
+  if (!(fabs(value) <= largest) || (positive_only && value <= 0))
     return;
   extent->low = fmin(extent->low, value);
   extent->high = fmax(extent->high, value);
@@ -323,7 +329,7 @@ enum {
   PAGE_WIDTH = 326, /* 3.4 inches of 96 */
   PIXELS_OF_PNG = 4,
   LEFT = 40,
-  RIGHT = 16,
+  RIGHT = 18,
   TITLE_LINE = 14,
   PANEL_TITLE = 22, /* and the y axis's title, on one line above the panel */
   PANEL_HEIGHT = 140,
@@ -331,7 +337,7 @@ enum {
   LEGEND_LINE = 13,
   LEGEND_SPACE = 6,
   FOOTER_LINE = 10,
-  TITLE_COLUMNS = 48,
+  TITLE_COLUMNS = 44,
   FOOTER_COLUMNS = 58,
   LEGEND_COLUMNS = 24, /* the longest title with two columns of them */
 };
@@ -575,11 +581,12 @@ static void put_panel(FILE *to, const struct figure *figure, size_t p, const str
 
 static void put_lines(FILE *to, const char *text, size_t columns, double top, int pitch, const char *look,
                       const struct page *page) {
-  for (const char *rest = text; *rest; top += pitch) {
+  for (const char *rest = text; *rest;) {
     const char *line = rest;
     fprintf(to, "  set label ");
     put_text(to, line, next_line(line, columns, &rest));
     fprintf(to, " at screen %.6f,%.6f left %s\n", across(6), up(page, top), look);
+    top += pitch;
   }
 }
 
@@ -668,7 +675,7 @@ const char *figure_name(const json_t *description) {
 }
 
 char *figure_script(const json_t *description, struct ffb_error *error) {
-  struct figure figure = {0};
+  struct figure figure = {.title = "", .footer = ""};
   char *text = NULL, *script = NULL;
   size_t size;
   if (read_figure(description, &figure, error)) {
