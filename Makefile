@@ -135,8 +135,15 @@ data:  ## download MNIST and CIFAR-10 into ./data, checked
 	scripts/get-data
 
 PROFILE_OPTION = $(if $(PROFILE),--profile $(PROFILE))
-reproduce: reproduce-table5  ## every table and figure
-reproduce-%: all experiments/%.lua  ## one of them: reproduce-table5
+# The short ones first, one after the other also under make -j. A failure does not stop the others, Ctrl-C does.
+EXPERIMENTS := $(filter $(patsubst experiments/%.lua,%,$(wildcard experiments/*.lua)),table2 table4 table1 fig3 table5 fig2 fig6)
+reproduce: all  ## every table and figure
+	@scripts/ensure-data
+	@worst=0; for name in $(EXPERIMENTS); do \
+	  $(PROGRAM) run experiments/$$name.lua $(PROFILE_OPTION) $(RUN_OPTIONS); status=$$?; \
+	  [ $$status != 130 ] || exit 130; [ $$status = 0 ] || worst=$$status; \
+	done; exit $$worst
+reproduce-%: all experiments/%.lua  ## one of them: reproduce-table5, reproduce-fig6
 	@scripts/ensure-data
 	@$(PROGRAM) run experiments/$*.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
 report: all  ## tables again from the records at hand, without training

@@ -124,6 +124,11 @@ const struct ffb_option run_options[] = {
      .offset = RUN_FIELD(skip_test),
      .initial = "false",
      .help = "do not read the test set at the end: while options are being chosen"},
+    {.name = "test_by_epoch",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = RUN_FIELD(test_by_epoch),
+     .initial = "false",
+     .help = "read the test set after every epoch too, for figures that show it so; nothing is chosen by it"},
     {.name = NULL},
 };
 

@@ -4,9 +4,11 @@
 #include "datasets/dataset.h"
 #include "harness/command_line.h"
 #include "harness/data.h"
+#include "harness/figure.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
 #include "harness/lua_host.h"
+#include "harness/plot.h"
 #include "harness/provenance.h"
 #include "harness/record.h"
 #include "harness/registry.h"
@@ -180,9 +182,10 @@ static json_t *ask_lua(const struct experiment *experiment, const char *mode, js
                        struct ffb_error *error) {
   char version[512];
   provenance_version(version, sizeof version);
-  json_t *input = json_pack("{s:s, s:s, s:s, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile", profile_of(experiment),
-                            "version", version, "registry", experiment->registry, "set", experiment->set, "only",
-                            filtered ? experiment->only : NULL, "cells", json_cells);
+  json_t *input =
+      json_pack("{s:s, s:s, s:s, s:b, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile", profile_of(experiment),
+                "version", version, "draws", plot_available(), "registry", experiment->registry, "set", experiment->set,
+                "only", filtered ? experiment->only : NULL, "cells", json_cells);
   if (!input) {
     ffb_fail_usage(error, "%s: the profile's name is not UTF-8 text", experiment->file);
     return NULL;
@@ -411,13 +414,38 @@ static bool write_files(const struct experiment *experiment, const json_t *files
   return true;
 }
 
+/* After the tables, which come whatever happens here. */
+static bool draw_figures(const struct experiment *experiment, const json_t *figures, struct ffb_error *error) {
+  size_t index;
+  json_t *figure;
+  char folder[PATH_MAX];
+  if (json_array_size(figures) == 0)
+    return true;
+  if (snprintf(folder, sizeof folder, "%s/plots", experiment->places.results) >= PATH_MAX)
+    return ffb_fail_usage(error, "the name of the results folder is too long: %s", results_remedy);
+  json_array_foreach((json_t *)figures, index, figure) {
+    if (!plot_figure(figure, folder, results_remedy, error))
+      return ffb_fail_prefix(error, "%s: ", experiment->file);
+    printf("%s%s/%s.%s",
+           index              ? ", "
+           : plot_available() ? "drawn: "
+                              : "figures: ",
+           folder, figure_name(figure), plot_available() ? "png" : "gp");
+  }
+  printf("%s\n", plot_available()
+                     ? ", each also as .svg"
+                     : "; no pictures, because gnuplot is missing: install gnuplot-nox, then report again");
+  return true;
+}
+
 static bool report(const struct experiment *experiment, bool filtered, struct ffb_error *error) {
   json_t *result = ask_lua(experiment, "report", found_cells(experiment), filtered, error);
   if (!result)
     return false;
   const char *text = json_string_value(json_object_get(result, "terminal"));
   printf("\n%s", text ? text : "");
-  bool ok = write_files(experiment, json_object_get(result, "files"), error);
+  bool ok = write_files(experiment, json_object_get(result, "files"), error) &&
+            draw_figures(experiment, json_object_get(result, "figures"), error);
   json_decref(result);
   return ok;
 }

@@ -246,17 +246,36 @@ static void note_divergence(struct run *run, const struct ffb_epoch_statistics *
     progress_note(&run->progress, "diverged: %s", text);
 }
 
+/* Percent; test only where it is read by epoch. */
+struct accuracies {
+  double validation, test;
+};
+
+static bool reads_test_by_epoch(const struct run *run) {
+  return run->config->test_by_epoch && !run->config->skip_test;
+}
+
+static bool evaluate_epoch(struct run *run, struct accuracies *accuracies, struct ffb_error *error) {
+  const struct ffb_dataset_split *split = &run->assembly.loader.split;
+  return evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &accuracies->validation,
+                  error) &&
+         (!reads_test_by_epoch(run) ||
+          evaluate(run, &run->assembly.data->test, split->test, split->test_count, &accuracies->test, error));
+}
+
 /* Enter the epoch into the history and move on to the next. */
 static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, bool diverged,
-                        double validation, struct ffb_error *error) {
+                        const struct accuracies *accuracies, struct ffb_error *error) {
   struct ledger *ledger = &run->ledger;
   json_t *epoch = json_pack("{s:I, s:o, s:o, s:o, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
                             value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
-                            "validation_accuracy", value_number(validation), "seconds", ledger->epoch_seconds,
-                            "not_finite", (json_int_t)statistics->not_finite);
+                            "validation_accuracy", value_number(accuracies->validation), "seconds",
+                            ledger->epoch_seconds, "not_finite", (json_int_t)statistics->not_finite);
+  if (reads_test_by_epoch(run))
+    json_object_set_new(epoch, "test_accuracy", value_number(accuracies->test));
   if (json_array_append_new(ledger->epochs, epoch))
     return ffb_fail(error, "out of memory for the run's history: close other programs");
-  progress_epoch(&run->progress, ledger->epoch, statistics->loss, statistics->train_accuracy, validation,
+  progress_epoch(&run->progress, ledger->epoch, statistics->loss, statistics->train_accuracy, accuracies->validation,
                  ledger->epoch_seconds);
   /* A layer may hold a NaN that quantisation hides from the loss. */
   if (diverged || !isfinite(statistics->loss) || statistics->not_finite > 0 || statistics->not_finite_step >= 0)
@@ -268,13 +287,11 @@ static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *stat
 }
 
 static bool train_epoch(struct run *run, struct ffb_error *error) {
-  const struct ffb_dataset_split *split = &run->assembly.loader.split;
   struct ffb_epoch_statistics statistics;
-  double validation;
+  struct accuracies accuracies;
   bool diverged = false;
   if (!train_steps(run, &diverged, error) || !end_epoch(run, &statistics, error) ||
-      !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &validation, error) ||
-      !close_epoch(run, &statistics, diverged, validation, error))
+      !evaluate_epoch(run, &accuracies, error) || !close_epoch(run, &statistics, diverged, &accuracies, error))
     return false;
   if (interrupt_asked())
     return stop(run, error);
@@ -384,7 +401,7 @@ static bool prepare(struct run *run, struct ffb_error *error) {
   return true;
 }
 
-/* The test set is read here and nowhere else, once, with the weights of the last epoch. */
+/* The test set is read here, once, with the weights of the last epoch, and nowhere else unless asked for by epoch. */
 static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
   double test = (double)NAN;

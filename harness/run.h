@@ -19,6 +19,7 @@ struct run_config {
   int64_t train_limit, eval_limit;         /* records; 0 = all */
   int64_t synthetic_train, synthetic_test; /* records that a synthetic dataset generates; 0 = its default */
   bool skip_test;                          /* leave the test set alone */
+  bool test_by_epoch;                      /* read it after every epoch too */
   bool standardise;                        /* inputs to mean 0 and deviation 1; else 0..1 */
   int64_t crop_padding;                    /* pixels; random crops of training images where above 0 */
   bool flip;                               /* mirror every other training image */

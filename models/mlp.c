@@ -21,7 +21,7 @@ enum { LONGEST = 32, WIDEST = 131072 };
 
 static bool read_widths(const char *text, int64_t widths[LONGEST], int *count, struct ffb_error *error) {
   *count = 0;
-  if (strcmp(text, "none") == 0)
+  if (!text || strcmp(text, "none") == 0) /* an empty text is null */
     return true;
   for (const char *at = text; *count < LONGEST; at++) {
     char *end = NULL;

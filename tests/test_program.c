@@ -582,6 +582,42 @@ static void same_seed_gives_the_same_weights(void **state) {
   }
 }
 
+static void empty_text_is_no_hidden_layer(void **state) {
+  char named[FFB_SHA256_TEXT], empty[FFB_SHA256_TEXT];
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, "--set", "model.hidden=none", "--record",
+                      in("first.json")));
+  assert_succeeds(
+      RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, "--set", "model.hidden=", "--record", in("second.json")));
+  weights_of(in("first.json"), named);
+  weights_of(in("second.json"), empty);
+  assert_string_equal(named, empty);
+  json_t *record = load(in("second.json"));
+  assert_int_equal(json_integer_value(field(record, "model.parameters")), 784 * 10);
+  json_decref(record);
+}
+
+/* The test set by epoch: its last number is the one at the end, and looking at it changes nothing. */
+static void test_accuracy_by_epoch_when_asked(void **state) {
+  static const char *const algorithms[] = {"bp_int8", "ff_int8"};
+  (void)state;
+  for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++) {
+    char without[FFB_SHA256_TEXT], with[FFB_SHA256_TEXT];
+    train_to(algorithms[i], "1", "first.json", without);
+    assert_succeeds(RUN("train", "--algorithm", algorithms[i], SMALL, EPOCHS, NETWORK, "--seed", "1", "--test-by-epoch",
+                        "--record", in("second.json")));
+    weights_of(in("second.json"), with);
+    assert_string_equal(with, without);
+    json_t *first = load(in("first.json")), *second = load(in("second.json"));
+    assert_null(json_object_get(json_array_get(field(first, "epochs"), 1), "test_accuracy"));
+    const json_t *last = json_object_get(json_array_get(field(second, "epochs"), 1), "test_accuracy");
+    assert_true(json_is_number(last) && json_equal(last, field(second, "accuracy.test")));
+    assert_true(json_is_number(json_object_get(json_array_get(field(second, "epochs"), 0), "test_accuracy")));
+    json_decref(first);
+    json_decref(second);
+  }
+}
+
 /* ---- killed and resumed ---------------------------------------------------------------------------------------------
  */
 
@@ -1000,6 +1036,8 @@ int main(void) {
       CASE(experiment_goes_on_after_a_diverged_run),
       CASE(failing_step_leaves_no_record),
       CASE(same_seed_gives_the_same_weights),
+      CASE(empty_text_is_no_hidden_layer),
+      CASE(test_accuracy_by_epoch_when_asked),
       CASE(killed_run_ends_with_the_same_weights),
       CASE(killed_augmented_run_saw_the_same_batches),
       CASE(killed_bp_ui8_ends_with_the_same_weights),

@@ -1,9 +1,11 @@
 -- A report as a document: title, banner, stamp, the author's blocks, footnotes, verdicts. Written as Markdown, as text
 -- for a terminal, and its numbers as CSV.
 --
--- A block is a text (a paragraph), a table from lib.tables, {heading = text} or {list = {text...}}.
+-- A block is a text (a paragraph), a table from lib.tables, a figure from lib.figures, {heading = text} or
+-- {list = {text...}}.
 
 local costs = require "lib.costs"
+local figures = require "lib.figures"
 local results_of = require "lib.results"
 local tables = require "lib.tables"
 local verdicts = require "lib.verdicts"
@@ -200,21 +202,23 @@ end
 -- ---- documents ---------------------------------------------------------------------------------------------------
 
 local function check_blocks(blocks, name)
-  if type(blocks) ~= "table" or tables.is(blocks) then
+  if type(blocks) ~= "table" or tables.is(blocks) or figures.is(blocks) then
     blocks = { blocks }
   end
   for i, block in ipairs(blocks) do
-    local known = type(block) == "string" or tables.is(block) or (type(block) == "table" and (block.heading or block.list))
+    local known = type(block) == "string" or tables.is(block) or figures.is(block)
+      or (type(block) == "table" and (block.heading or block.list))
     if not known then
-      error(("%s: block %d of the report is a %s; it must be a text, a table, {heading = ...} or {list = ...}"):format(name, i,
-        type(block)), 0)
+      error(("%s: block %d of the report is a %s; it must be a text, a table, a figure, {heading = ...} or {list = ...}")
+        :format(name, i, type(block)), 0)
     end
   end
   return blocks
 end
 
 local function assemble(results, plan, blocks, parts, brief)
-  local document = { title = plan.title, banner = banner(results), stamp = stamp(results, plan), blocks = {}, brief = {} }
+  local document = { title = plan.title, banner = banner(results), stamp = stamp(results, plan), blocks = {}, brief = {},
+    draws = plan.draws }
   local function add_all(list)
     for _, block in ipairs(list) do
       document.blocks[#document.blocks + 1] = block
@@ -265,10 +269,10 @@ local function list_text(block)
   return table.concat(lines, "\n")
 end
 
-local function join(parts, blocks, table_text, heading)
+local function join(parts, blocks, table_text, figure_text, heading)
   for _, block in ipairs(blocks) do
     local text = type(block) == "string" and tables.wrap(block, terminal_columns) or tables.is(block) and table_text(block)
-      or block.heading and heading:format(block.heading) or list_text(block)
+      or figures.is(block) and figure_text(block) or block.heading and heading:format(block.heading) or list_text(block)
     parts[#parts + 1] = text ~= "" and text or nil
   end
   return table.concat(parts, "\n\n") .. "\n"
@@ -280,7 +284,10 @@ function documents.markdown(document)
     parts[#parts + 1] = "> **" .. text .. "**"
   end
   parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
-  return join(parts, document.blocks, tables.markdown, "## %s")
+  local function figure_text(figure)
+    return figures.markdown(figure, document.draws)
+  end
+  return join(parts, document.blocks, tables.markdown, figure_text, "## %s")
 end
 
 function documents.terminal(document)
@@ -290,7 +297,25 @@ function documents.terminal(document)
     parts[#parts + 1] = line .. "\n" .. tables.wrap(text, terminal_columns) .. "\n" .. line
   end
   parts[#parts + 1] = tables.wrap(document.stamp, terminal_columns)
-  return join(parts, document.brief, tables.terminal, "%s")
+  local function figure_text(figure)
+    return tables.wrap(figures.terminal(figure, document.draws), terminal_columns)
+  end
+  return join(parts, document.brief, tables.terminal, figure_text, "%s")
+end
+
+-- What the program draws beside the report.
+function documents.figures(document, results)
+  local list, seen = {}, {}
+  for _, block in ipairs(document.blocks) do
+    if figures.is(block) then
+      if seen[block.name] then
+        error(('two figures of the report are called "%s": give each a name of its own'):format(block.name), 0)
+      end
+      seen[block.name] = true
+      list[#list + 1] = figures.description(block, results)
+    end
+  end
+  return list
 end
 
 -- ---- CSV ---------------------------------------------------------------------------------------------------------

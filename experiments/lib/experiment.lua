@@ -689,6 +689,7 @@ function modes.report(plan)
       { name = plan.name .. ".md", text = documents.markdown(document) },
       { name = plan.name .. ".csv", text = documents.csv(outcome) },
     },
+    figures = documents.figures(document, outcome),
   }
 end
 
@@ -705,7 +706,7 @@ local function finish(value)
   end
   if input.mode ~= "describe" then
     plan.profile = find_profile(plan)
-    plan.version = input.version
+    plan.version, plan.draws = input.version, input.draws
     plan.changes = {}
     for _, pair in ipairs(input.set or {}) do
       table.insert(plan.changes, pair.name .. "=" .. pair.text)

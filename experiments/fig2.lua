@@ -1,0 +1,93 @@
+-- Figure 2: loss and accuracy of ResNet-18 by epoch, in FP32 and with gradients quantised directly to INT8. What range the
+-- paper quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
+local figures = require "lib.figures"
+local paper = require "paper"
+local tables = require "lib.tables"
+
+local curves = paper.figure2
+
+local function series_of(model, key, paper_key)
+  local list = {}
+  for i, row in ipairs(model.rows) do
+    list[i] = { title = row.title, colour = i, points = figures.by_epoch(row, key) }
+  end
+  list[#list + 1] = { title = "paper: FP32", paper = true, colour = 1, points = curves.bp_fp32[paper_key] }
+  list[#list + 1] = { title = "paper: INT8", paper = true, colour = 2, points = curves.bp_int8[paper_key] }
+  return list
+end
+
+local function last_of(points, digits)
+  local value = points[#points] and points[#points][2]
+  return value and (math.abs(value) == math.huge and "∞" or digits:format(value)) or "-"
+end
+
+local function first_not_finite(points)
+  for _, point in ipairs(points) do
+    if point[2] ~= point[2] or math.abs(point[2]) == math.huge then
+      return ("%g"):format(point[1])
+    end
+  end
+  return "-"
+end
+
+local function table_of(model)
+  local list = tables.new { { title = "ResNet-18", align = "left" }, { title = "Test %", align = "right" },
+    { title = "paper", align = "right" }, { title = "Loss", align = "right" }, { title = "paper", align = "right" },
+    { title = "Not finite from epoch", align = "right" }, { title = "paper", align = "right" } }
+  for _, row in ipairs(model.rows) do
+    local loss, printed = figures.by_epoch(row, "loss"), curves[row.algorithm]
+    list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"),
+      last_of(printed.accuracy, "%g"), last_of(loss, "%.3f"), last_of(printed.loss, "%g"), first_not_finite(loss),
+      first_not_finite(printed.loss))
+  end
+  return list
+end
+
+-- Losses on their way to infinity must not press the others flat.
+local function top_of_loss(model)
+  local top = 2
+  for _, row in ipairs(model.rows) do
+    for _, point in ipairs(figures.by_epoch(row, "loss")) do
+      top = point[2] <= 6 and math.max(top, math.ceil(point[2])) or top
+    end
+  end
+  return top
+end
+
+local function report(results)
+  local model = results.models[1]
+  local epochs = figures.epoch_axis(model.rows, 100)
+  local loss = { x = epochs, y = { title = "Training loss", from = 0, to = top_of_loss(model) },
+    series = series_of(model, "loss", "loss") }
+  local accuracy = { x = epochs, y = { title = "Test accuracy", unit = "%", from = 0, to = 100 },
+    series = series_of(model, "test_accuracy", "accuracy") }
+  return {
+    figures.new { name = "fig2", title = "ResNet-18 with gradients quantised directly", panels = { loss, accuracy },
+      caption = "Mean and range over seeds. Dashed: the paper's Figure 2, read off its plot. Training ends where the loss is "
+        .. "no longer finite." },
+    table_of(model),
+    "The test set was read after every epoch for this figure; nothing was chosen by it.",
+  }
+end
+
+return experiment {
+  name = "fig2",
+  title = "Figure 2: gradients quantised directly to INT8",
+  models = {
+    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true,
+      test_by_epoch = true },
+  },
+  algorithms = {
+    { "bp_fp32", title = "FP32" },
+    { "bp_int8", title = "INT8" },
+    { "bp_int8", name = "bp_int8_fixed", title = "INT8, fixed range", gradient_range = 1,
+      note = "every gradient quantised over -1 to 1, not over its largest value" },
+  },
+  defaults = require "tuned",
+  profiles = {
+    smoke = { epochs = 2, train_limit = 640, eval_limit = 100, seeds = { 1 } },
+    quick = { epochs = 4, train_limit = 16000, eval_limit = 1000, seeds = { 1 } },
+    paper = { epochs = 100, seeds = { 1, 2, 3 } },
+  },
+  report = report,
+}

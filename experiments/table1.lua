@@ -1,0 +1,75 @@
+-- Table I: accuracy on MNIST by depth, in FP32 and with gradients quantised directly to INT8. What range the paper
+-- quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
+local paper = require "paper"
+local tables = require "lib.tables"
+
+local depths = { "none", "500", "500,500", "500,500,500" }
+
+local models, printed = {}, {}
+for i, hidden in ipairs(depths) do
+  local name = "hidden" .. i - 1
+  models[i] = { "mlp", name = name, dataset = "mnist", batch = 32, options = { hidden = hidden },
+    title = ("%d hidden layer%s"):format(i - 1, i == 2 and "" or "s") }
+  printed[name] = { bp_fp32 = { accuracy = paper.table1[name].bp_fp32 }, bp_int8 = { accuracy = paper.table1[name].bp_int8 } }
+end
+
+local function difference_text(row, base)
+  local value, other = row and row:mean("accuracy"), base and base:mean("accuracy")
+  return value and other and ("%+.2f"):format(value - other) or "-"
+end
+
+local function accuracy_table(results)
+  local list = tables.new { { title = "Hidden layers", align = "left" }, { title = "FP32 %", align = "right" },
+    { title = "paper", align = "right" }, { title = "INT8 %", align = "right" },
+    { title = "Fixed range %", align = "right" }, { title = "paper", align = "right" } }
+  for i, model in ipairs(results.models) do
+    local fp32, int8 = results:row("bp_fp32", model.name), results:row("bp_int8", model.name)
+    local fixed = results:row("bp_int8_fixed", model.name)
+    local function text(row)
+      return row and row:text("accuracy") or "-"
+    end
+    list:add(tostring(i - 1), text(fp32), ("%.1f"):format(printed[model.name].bp_fp32.accuracy.value), text(int8), text(fixed),
+      ("%.1f"):format(printed[model.name].bp_int8.accuracy.value))
+  end
+  return list
+end
+
+local function difference_table(results)
+  local list = tables.new { { title = "INT8 less FP32, points", align = "left" }, { title = "INT8", align = "right" },
+    { title = "Fixed range", align = "right" }, { title = "paper", align = "right" } }
+  for i, model in ipairs(results.models) do
+    local fp32 = results:row("bp_fp32", model.name)
+    list:add(tostring(i - 1), difference_text(results:row("bp_int8", model.name), fp32),
+      difference_text(results:row("bp_int8_fixed", model.name), fp32),
+      ("%+.1f"):format(paper.table1[model.name].difference.value))
+  end
+  return list
+end
+
+local function report(results)
+  return {
+    accuracy_table(results),
+    difference_table(results),
+    "Accuracy on the test set, read once after the last epoch; mean over seeds ± sample standard deviation. INT8 quantises "
+      .. "each gradient over its own largest value, fixed range over -1 to 1: the paper does not say which it does.",
+  }
+end
+
+return experiment {
+  name = "table1",
+  title = "Table I: accuracy of MLPs on MNIST by depth and precision, 500 neurons in each hidden layer",
+  models = models,
+  algorithms = {
+    { "bp_fp32", title = "FP32" },
+    { "bp_int8", title = "INT8" },
+    { "bp_int8", name = "bp_int8_fixed", title = "INT8, fixed range", gradient_range = 1 },
+  },
+  defaults = require "tuned",
+  profiles = {
+    smoke = { epochs = 1, train_limit = 4000, eval_limit = 1000, seeds = { 1 } },
+    quick = { epochs = 5, seeds = { 1, 2 } },
+    paper = { epochs = 100, seeds = { 1, 2, 3 } },
+  },
+  paper = printed,
+  report = report,
+}
