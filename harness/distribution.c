@@ -130,7 +130,7 @@ bool distribution_of(const float *values, size_t count, double limit, struct dis
   find_moments(values, count, d);
   if (!find_median(values, count, d->zeros, &d->median_absolute, error))
     return false;
-  double largest = fmax(-d->minimum, d->maximum);
+  double largest = fmax(fabs(d->minimum), fabs(d->maximum));
   d->largest_over_median = largest / d->median_absolute;
   if (limit <= 0)
     d->limit = largest;
