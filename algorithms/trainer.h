@@ -26,6 +26,8 @@ struct ffb_trainer_setup {
   int64_t train_records, epochs;
   uint64_t seed;
   float mean[FFB_MAX_CHANNELS], deviation[FFB_MAX_CHANNELS]; /* input = (byte / 255 - mean) / deviation */
+  int64_t gradient_records;    /* that hook gradient will see, in full batches and one with the rest; 0: no call */
+  const bool *gradient_layers; /* by layer of the network: whether it will be asked for; null: no call */
 };
 
 /* One batch in host memory. */
@@ -95,6 +97,10 @@ struct ffb_trainer {
   /* Whether anything was not finite since create or load; asked for now and then within an epoch, which ends at once
    * where it says yes. It may wait for the device. */
   bool (*diverged)(struct ffb_trainer_state *state, bool *diverged, struct ffb_error *error);
+  /* The gradient of the batch's mean loss by the weights of each layer in setup->gradient_layers, FP32, into to[layer]
+   * in the shape of the weights. The batch has no index. Training goes on to the same bits as without the call. */
+  bool (*gradient)(struct ffb_trainer_state *state, const struct ffb_batch *batch, float *const *to,
+                   struct ffb_error *error);
 };
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "harness/data.h"
+#include "harness/gradients.h"
 #include "nn/safetensors.h"
 
 #include <sched.h>
@@ -92,7 +93,8 @@ bool assembly_make(struct assembly *assembly, const struct run_config *config, s
   if (ok) {
     loader_augment(&assembly->loader, config->crop_padding, config->flip);
     set_up(assembly, config);
-    ok = make_trainer(assembly, error) && load_weights(assembly, config, error);
+    ok = gradients_choose(assembly, config, error) && make_trainer(assembly, error) &&
+         load_weights(assembly, config, error);
   }
   if (!ok)
     assembly_free(assembly);
@@ -104,6 +106,7 @@ void assembly_free(struct assembly *assembly) {
     assembly->parts.trainer->destroy(assembly->state);
   if (assembly->device)
     assembly->parts.backend->close(assembly->device);
+  ffb_free(assembly->gradient_layers);
   ffb_network_destroy(&assembly->network);
   loader_close(&assembly->loader);
   parts_release(&assembly->parts);

@@ -14,6 +14,7 @@ struct assembly {
   struct ffb_network network;
   struct ffb_device *device;
   struct ffb_trainer_setup setup;
+  bool *gradient_layers; /* by layer: whose gradients are recorded; null where none are */
   struct ffb_trainer_state *state;
   struct ffb_plan *plan; /* the trainer's */
   int threads;           /* asked of the backend: the configuration's, or all that this process may use */

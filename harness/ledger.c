@@ -12,6 +12,7 @@ bool ledger_begin(struct ledger *ledger, struct ffb_error *error) {
 
 void ledger_end(struct ledger *ledger) {
   json_decref(ledger->epochs);
+  json_decref(ledger->gradients);
   json_decref(ledger->energy);
   json_decref(ledger->diverged);
   ffb_free(ledger->step_seconds);
@@ -64,26 +65,27 @@ void ledger_divergence(const json_t *diverged, char *text, size_t size) {
 }
 
 json_t *ledger_json(const struct ledger *ledger) {
-  return json_pack("{s:I, s:I, s:O, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch", (json_int_t)ledger->epoch,
-                   "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "train_seconds", ledger->train_seconds,
-                   "epoch_seconds", ledger->epoch_seconds, "evaluation_seconds", ledger->evaluation_seconds,
-                   "data_wait_seconds", ledger->data_wait_seconds, "energy", ledger->energy, "other_seconds",
-                   ledger->other_seconds, "capacity_seconds", ledger->capacity_seconds, "resumes",
-                   (json_int_t)ledger->resumes, "diverged", ledger->diverged);
+  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch",
+                   (json_int_t)ledger->epoch, "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "gradients",
+                   ledger->gradients, "train_seconds", ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds,
+                   "evaluation_seconds", ledger->evaluation_seconds, "data_wait_seconds", ledger->data_wait_seconds,
+                   "energy", ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds",
+                   ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged);
 }
 
-static json_t *object_or_null(json_t *value) {
-  return json_is_object(value) ? json_incref(value) : NULL;
+static json_t *value_or_null(json_t *value) {
+  return json_is_null(value) ? NULL : json_incref(value);
 }
 
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
-  json_t *epochs, *energy, *diverged;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o}", "epoch", &epoch,
-                  "batch", &batch, "epochs", &epochs, "train_seconds", &ledger->train_seconds, "epoch_seconds",
-                  &ledger->epoch_seconds, "evaluation_seconds", &ledger->evaluation_seconds, "data_wait_seconds",
-                  &ledger->data_wait_seconds, "energy", &energy, "other_seconds", &ledger->other_seconds,
-                  "capacity_seconds", &ledger->capacity_seconds, "resumes", &resumes, "diverged", &diverged) ||
+  json_t *epochs, *gradients = NULL, *energy, *diverged;
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o}", "epoch",
+                  &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
+                  &ledger->train_seconds, "epoch_seconds", &ledger->epoch_seconds, "evaluation_seconds",
+                  &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
+                  "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
+                  &resumes, "diverged", &diverged) ||
       !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
     return false;
   ledger->epoch = epoch;
@@ -91,8 +93,9 @@ bool ledger_read(struct ledger *ledger, const json_t *object) {
   ledger->resumes = resumes;
   json_decref(ledger->epochs);
   ledger->epochs = json_incref(epochs);
-  ledger->energy = object_or_null(energy);
-  ledger->diverged = object_or_null(diverged);
+  ledger->gradients = value_or_null(gradients);
+  ledger->energy = value_or_null(energy);
+  ledger->diverged = value_or_null(diverged);
   return true;
 }
 

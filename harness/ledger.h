@@ -16,6 +16,7 @@ struct ledger {
   int64_t epoch;                          /* epochs finished */
   int64_t batch;                          /* training steps done in the epoch at hand */
   json_t *epochs;                         /* one object for each finished epoch */
+  json_t *gradients;                      /* statistics before training and after each epoch; null: not asked for */
   double train_seconds, epoch_seconds;    /* in training steps: all, and of the epoch at hand */
   double evaluation_seconds;              /* validation and test */
   double data_wait_seconds;               /* of train_seconds: until the next batch was there */

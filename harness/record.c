@@ -209,13 +209,14 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
   if (!make_costly(&costly, config, facts, path, error))
     return NULL;
   json_t *record = json_pack(
-      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
+      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
       RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
       costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
       "loaded_weights", make_loaded(config, facts), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
-      "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts), "energy", ledger->energy,
-      "operations", make_operations(facts->assembly, facts->executed), "weights_sha256", costly.weights_sha256,
-      "command", costly.command, "provenance", provenance_json(facts->provenance, facts->assembly, ledger));
+      "gradients", ledger->gradients, "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts),
+      "energy", ledger->energy, "operations", make_operations(facts->assembly, facts->executed), "weights_sha256",
+      costly.weights_sha256, "command", costly.command, "provenance",
+      provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
   if (!record)
     ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");

@@ -8,6 +8,7 @@
 #include "harness/evaluation.h"
 #include "harness/executed.h"
 #include "harness/file.h"
+#include "harness/gradients.h"
 #include "harness/identity.h"
 #include "harness/interrupt.h"
 #include "harness/ledger.h"
@@ -234,6 +235,20 @@ static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint
   return ok;
 }
 
+/* Gradients as the weights are after so many epochs. */
+static bool record_gradients(struct run *run, int64_t epoch, struct ffb_error *error) {
+  struct ledger *ledger = &run->ledger;
+  if (!run->config->gradient_statistics)
+    return true;
+  json_t *entry = gradients_measure(&run->assembly, run->config, epoch, error);
+  if (!entry)
+    return false;
+  if (!ledger->gradients)
+    ledger->gradients = json_array();
+  return !json_array_append_new(ledger->gradients, entry) ||
+         ffb_fail(error, "out of memory for the run's history: close other programs");
+}
+
 static void note_divergence(struct run *run, const struct ffb_epoch_statistics *statistics) {
   char text[NAME_BYTES];
   run->ledger.diverged =
@@ -291,7 +306,8 @@ static bool train_epoch(struct run *run, struct ffb_error *error) {
   struct accuracies accuracies;
   bool diverged = false;
   if (!train_steps(run, &diverged, error) || !end_epoch(run, &statistics, error) ||
-      !evaluate_epoch(run, &accuracies, error) || !close_epoch(run, &statistics, diverged, &accuracies, error))
+      !evaluate_epoch(run, &accuracies, error) || !record_gradients(run, run->ledger.epoch + 1, error) ||
+      !close_epoch(run, &statistics, diverged, &accuracies, error))
     return false;
   if (interrupt_asked())
     return stop(run, error);
@@ -303,6 +319,8 @@ static bool train(struct run *run, struct ffb_error *error) {
   const struct ledger *ledger = &run->ledger;
   bool done = ledger->epoch >= run->config->epochs || ledger->diverged;
   if (!done && !loader_start(&run->assembly.loader, ledger->epoch, ledger->batch, run->config->epochs, error))
+    return false;
+  if (!ledger->gradients && !record_gradients(run, 0, error))
     return false;
   while (run->ledger.epoch < run->config->epochs && !run->ledger.diverged)
     if (!train_epoch(run, error))

@@ -23,6 +23,9 @@ struct run_config {
   bool standardise;                        /* inputs to mean 0 and deviation 1; else 0..1 */
   int64_t crop_padding;                    /* pixels; random crops of training images where above 0 */
   bool flip;                               /* mirror every other training image */
+  int64_t gradient_statistics;             /* records that weight gradients are taken over after each epoch; 0: none */
+  const char *gradient_layers;             /* first, all, or names with commas between them */
+  double gradient_range;                   /* half the width of their histogram; 0: the largest absolute value */
   const char *load_weights;                /* path of a weight file to start from, or null */
   json_t *set; /* object {"ff_int8 or model option": "text"}: --set name=value; model options as model.name */
 };

@@ -136,6 +136,53 @@ static void accumulated_gradients_are_those_of_the_batch(void **state) {
   records_free(&records);
 }
 
+/* ---- gradients ----------------------------------------------------------------------------------------------------
+ */
+
+/* The stem's gradient is what a step at rate 1 subtracts; running statistics and all else stay as they were. */
+static void check_gradient(const struct recipe *recipe, const struct records *records) {
+  struct subject s;
+  struct ffb_error error = {0};
+  bool wanted[256] = {true}; /* the first layer is a convolution in all of them */
+  static float gradient[4096], before[4096], after[4096], *to[256] = {gradient};
+  subject_begin(&s, recipe);
+  assert_true(s.network.layer_count <= 256);
+  s.setup.gradient_records = s.setup.batch;
+  s.setup.gradient_layers = wanted;
+  GOOD(subject_create(&s, &error), &error);
+  struct ffb_batch batch = batch_of_step(&s, records, 0);
+  struct snapshot taken = snapshot_take(&s);
+  GOOD(s.trainer->gradient(s.state, &batch, to, &error), &error);
+  assert_null(snapshot_changed(&taken, &s));
+  free(taken.data);
+  char name[FFB_NAME_BYTES + 8];
+  snprintf(name, sizeof name, "%s.weight", s.network.layers[0].name);
+  int64_t count = ffb_elements(tensor_named(s.plan, name));
+  assert_true(count <= 4096);
+  read_floats(&s, name, before);
+  GOOD(s.trainer->train_step(s.state, &batch, &error), &error);
+  read_floats(&s, name, after);
+  double largest = 0;
+  for (int64_t i = 0; i < count; i++) {
+    largest = fmax(largest, fabs((double)gradient[i]));
+    assert_float_equal(gradient[i], before[i] - after[i], 1e-6);
+  }
+  assert_true(largest > 1e-4);
+  subject_end(&s);
+}
+
+static void gradients_leave_running_statistics_alone(void **state) {
+  static const char options[] = "momentum=0 learning_rate=1 learning_rate_schedule=constant";
+  static const struct recipe recipes[] = {{RESNET, .algorithm = "bp_fp32", .options = options},
+                                          {MOBILENET, .algorithm = "bp_fp32", .options = options},
+                                          {EFFICIENTNET, .algorithm = "bp_fp32", .options = options}};
+  for (size_t i = 0; i < 2 * COUNT_OF(recipes); i++) {
+    struct recipe recipe = recipes[i / 2];
+    recipe.backend = i % 2 ? &ffb_backend_cpu : &ffb_backend_reference;
+    check_gradient(&recipe, *state);
+  }
+}
+
 /* ---- traces and counts ------------------------------------------------------------------------------------------- */
 
 struct products {
@@ -276,6 +323,7 @@ int main(void) {
       cmocka_unit_test(fp32_backends_agree),
       cmocka_unit_test(checkpointing_changes_no_bit),
       cmocka_unit_test(accumulated_gradients_are_those_of_the_batch),
+      cmocka_unit_test(gradients_leave_running_statistics_alone),
       cmocka_unit_test(int8_trainers_multiply_int8_only),
       cmocka_unit_test(formulas_count_what_programs_do),
       cmocka_unit_test(prediction_looks_at_one_sample_at_a_time),

@@ -678,6 +678,75 @@ static void averages_are_over_the_networks(void **state) {
   json_decref(result);
 }
 
+/* 12 values: 2 of them 0, 6 in the middle of three bins, 1 on each side, 2 outside; with `wide` all but those in bins.
+ * After the last of two epochs, one seed has something that is not finite. */
+static json_t *make_gradients(json_int_t seed, bool wide) {
+  json_t *list = json_array();
+  for (int epoch = 0; epoch <= 2; epoch++) {
+    bool finite = epoch < 2 || seed != 2;
+    json_t *layer =
+        json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:{s:f, s:i, s:[i, i, i]}}", "layer", "fc1", "values", 12,
+                  "zeros", 2, "minimum", -0.004, "maximum", 0.002, "largest_over_median", 40.0, "int8_zero_share", 0.25,
+                  "histogram", "limit", 0.003, "outside", wide ? 0 : 2, "counts", 1, wide ? 8 : 6, 1);
+    json_object_set_new(layer, "kurtosis", finite ? json_real(10.0 * epoch + (double)seed) : json_string("nan"));
+    json_array_append_new(list, json_pack("{s:i, s:i, s:[o]}", "epoch", epoch, "records", 32, "layers", layer));
+  }
+  return list;
+}
+
+static void assert_point(const json_t *series, size_t index, double x, double y) {
+  const json_t *point = json_array_get(json_object_get(series, "points"), index);
+  assert_near(json_number_value(json_array_get(point, 0)), x, 1e-12);
+  assert_near(json_number_value(json_array_get(point, 1)), y, 1e-12);
+}
+
+/* Records for all but the deepest network, with standardised inputs wide ones. */
+static void gradients_are_told_by_depth(void **state) {
+  (void)state;
+  json_t *plan = answer("experiments/fig3.lua", "plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(json_object_get(plan, "cells"), index, cell) {
+    json_int_t seed = config_number(cell, "seed");
+    json_t *found = json_pack("{s:s, s:s, s:s}", "file", "r.json", "dataset", "mnist", "reason", "not run");
+    assert_int_equal(config_number(cell, "gradient_statistics"), 32);
+    if (strcmp(text_of(cell, "model"), "hidden3") != 0) {
+      json_t *record = make_record(cell, 97);
+      json_object_set_new(record, "gradients", make_gradients(seed, strcmp(text_of(cell, "row"), "standardised") == 0));
+      json_object_set_new(found, "record", record);
+    }
+    json_array_append_new(cells, found);
+  }
+  assert_int_equal(json_array_size(cells), 4 * 2 * 3);
+  json_t *result = answer("experiments/fig3.lua", "report", "quick", json_pack("{s:o}", "cells", cells));
+  const char *markdown = file_text(result, 0), *standardised = strstr(markdown, "## standardised inputs");
+  assert_contains(markdown, "excess kurtosis          | 2.0 ±1.0 | 2.0 ±1.0 | 2.0 ±1.0 |");
+  assert_contains(markdown, "excess kurtosis          | 12.0 ±1.0 | 12.0 ±1.0 | 12.0 ±1.0 |");
+  assert_contains(markdown, "no gradient (%)          |     16.7 |     16.7 |     16.7 |");
+  assert_contains(markdown, "largest (10⁻³)           |      4.0 |");
+  assert_contains(markdown, "turned to 0 by INT8 (%)  |     25.0 |");
+  assert_contains(markdown, "highest bin (%)          |     60.0 |     60.0 |     60.0 |       -¹ | 4.1, 6.7, 26");
+  assert_contains(markdown, "99 % lie within ± (10⁻³) |       -² |");
+  assert_contains(markdown, "excess kurtosis          |      nan |");
+  assert_contains(markdown, "- ¹ not run\n- ² beyond the histogram");
+  assert_non_null(standardised);
+  assert_contains(standardised, "99 % lie within ± (10⁻³) |     3.00 |");
+  assert_contains(standardised, "highest bin (%)          |     80.0 |");
+  const json_t *drawn = json_object_get(result, "figures"), *panel, *series;
+  assert_int_equal(json_array_size(drawn), 4);
+  panel = json_array_get(json_object_get(json_array_get(drawn, 0), "panels"), 1);
+  series = json_object_get(panel, "series");
+  assert_int_equal(json_array_size(series), 4);
+  assert_point(json_array_get(series, 0), 0, -2, 10);
+  assert_point(json_array_get(series, 0), 1, 0, 60);
+  assert_point(json_array_get(series, 0), 2, 2, 10);
+  assert_int_equal(json_array_size(json_object_get(json_array_get(series, 3), "points")), 0);
+  panel = json_array_get(json_object_get(json_array_get(drawn, 1), "panels"), 0);
+  assert_point(json_array_get(json_object_get(panel, "series"), 0), 0, 0, 2);
+  assert_point(json_array_get(json_object_get(panel, "series"), 0), 1, 1, 12);
+  json_decref(result);
+  json_decref(plan);
+}
+
 /* What docs/edit-an-experiment.md shows: a report of the author's own. */
 static void author_writes_a_report(void **state) {
   (void)state;
@@ -966,6 +1035,7 @@ int main(void) {
       cmocka_unit_test(report_shows_gaps_and_reasons),
       cmocka_unit_test(verdicts_name_their_network),
       cmocka_unit_test(averages_are_over_the_networks),
+      cmocka_unit_test(gradients_are_told_by_depth),
       cmocka_unit_test(author_writes_a_report),
       cmocka_unit_test(report_fits_a_terminal),
       cmocka_unit_test(report_is_the_same_every_time),

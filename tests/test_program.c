@@ -700,6 +700,119 @@ static void killed_ff_int8_ends_with_the_same_weights(void **state) {
                  KILLED("--algorithm", "ff_int8", "--epochs", "60", "--set", "negatives_drawn=once"), 3);
 }
 
+/* ---- gradients -----------------------------------------------------------------------------------------------------
+ */
+
+#define GRADIENTS "--gradient-statistics", "50", "--gradient-layers", "all"
+
+static void gradients_change_no_weight(void **state) {
+  (void)state;
+  static const char *const options[] = {"momentum=0.9", "checkpointing=unit"};
+  for (size_t i = 0; i < 2; i++) {
+    char with[FFB_SHA256_TEXT], without[FFB_SHA256_TEXT];
+    assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--set", options[i], GRADIENTS,
+                        "--record", in("with.json"), "--quiet"));
+    assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--set", options[i], "--record",
+                        in("without.json"), "--quiet"));
+    weights_of(in("with.json"), with);
+    weights_of(in("without.json"), without);
+    assert_string_equal(with, without);
+    json_t *first = load(in("with.json")), *second = load(in("without.json"));
+    assert_true(json_is_null(field(second, "gradients")));
+    assert_true(json_equal(field(first, "accuracy"), field(second, "accuracy")));
+    assert_true(json_equal(field(first, "memory.peak_bytes"), field(second, "memory.peak_bytes")));
+    json_decref(first);
+    json_decref(second);
+  }
+}
+
+static double number_of(const json_t *object, const char *key) {
+  assert_true(json_is_number(json_object_get(object, key)));
+  return json_number_value(json_object_get(object, key));
+}
+
+/* 784-24-16-10 without biases. */
+static void check_layer(const json_t *layer, int number) {
+  static const json_int_t weights[] = {784 * 24, 24 * 16, 16 * 10};
+  char name[8];
+  snprintf(name, sizeof name, "fc%d", number + 1);
+  assert_string_equal(json_string_value(json_object_get(layer, "layer")), name);
+  assert_int_equal(number_of(layer, "values"), weights[number]);
+  double smallest = number_of(layer, "minimum"), mean = number_of(layer, "mean"), largest = number_of(layer, "maximum");
+  assert_true(smallest < 0 && largest > 0 && smallest < mean && mean < largest);
+  assert_true(number_of(layer, "deviation") > 0 && number_of(layer, "deviation") < largest - smallest);
+  assert_true(number_of(layer, "int8_zero_share") > 0 && number_of(layer, "int8_zero_share") < 1);
+  const json_t *counts = field(layer, "histogram.counts");
+  json_int_t sum = (json_int_t)number_of(layer, "zeros"),
+             outside = json_integer_value(field(layer, "histogram.outside"));
+  size_t index;
+  json_t *count;
+  assert_int_equal(json_array_size(counts), 129);
+  json_array_foreach((json_t *)counts, index, count) sum += json_integer_value(count);
+  assert_int_equal(sum + outside, weights[number]);
+}
+
+static void gradients_are_in_the_record(void **state) {
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, GRADIENTS, "--gradient-range", "0.001",
+                      "--record", in("r.json"), "--quiet"));
+  json_t *record = load(in("r.json"));
+  assert_int_equal(json_array_size(field(record, "gradients")), 3); /* before training, after two epochs */
+  for (size_t i = 0; i < 3; i++) {
+    const json_t *entry = json_array_get(field(record, "gradients"), i), *layers = json_object_get(entry, "layers");
+    assert_int_equal(number_of(entry, "epoch"), i);
+    assert_int_equal(number_of(entry, "records"), 50);
+    assert_int_equal(json_array_size(layers), 3);
+    for (int l = 0; l < 3; l++)
+      check_layer(json_array_get(layers, (size_t)l), l);
+    const json_t *first = json_array_get(layers, 0);
+    assert_float_equal(json_number_value(field(first, "histogram.limit")), 0.001, 0);
+    assert_true(json_integer_value(field(first, "histogram.outside")) > 0);
+  }
+  json_decref(record);
+  /* More records than there are: all of them. The first layer, unless others are asked for. */
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, "--epochs", "0", NETWORK, "--gradient-statistics",
+                      "1000000", "--record", in("r.json"), "--quiet"));
+  record = load(in("r.json"));
+  const json_t *entry = json_array_get(field(record, "gradients"), 0), *layers = json_object_get(entry, "layers");
+  assert_int_equal(json_array_size(field(record, "gradients")), 1);
+  assert_int_equal(number_of(entry, "records"), 279);
+  assert_int_equal(json_array_size(layers), 1);
+  check_layer(json_array_get(layers, 0), 0);
+  json_decref(record);
+}
+
+static void gradients_that_cannot_be_had_are_refused(void **state) {
+  static const struct {
+    const char *algorithm, *layers, *says;
+  } cases[] = {{"ff_int8", "first", "ff_int8 cannot give the gradients of its weights"},
+               {"bp_int8", "first", "take --algorithm bp_fp32"},
+               {"bp_fp32", "fc11", "did you mean fc1?"},
+               {"bp_fp32", "fc1,relu1", "no weights called \"relu1\""}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_fails(RUN("train", "--algorithm", cases[i].algorithm, SMALL, NETWORK, "--gradient-statistics", "50",
+                     "--gradient-layers", cases[i].layers, "--record", in("r.json")),
+                 2, cases[i].says);
+}
+
+static void killed_run_keeps_its_gradients(void **state) {
+  (void)state;
+  compare_killed(WHOLE("--algorithm", "bp_fp32", "--epochs", "60", GRADIENTS),
+                 KILLED("--algorithm", "bp_fp32", "--epochs", "60", GRADIENTS), 5);
+  json_t *first = load(in("whole.json")), *second = load(in("killed.json"));
+  const json_t *whole = field(first, "gradients"), *killed = field(second, "gradients");
+  assert_int_equal(json_array_size(whole), 61);
+  assert_int_equal(json_array_size(killed), 61);
+  for (size_t i = 0; i < 61; i++) {
+    const json_t *one = json_array_get(whole, i), *other = json_array_get(killed, i);
+    assert_int_equal(number_of(other, "epoch"), i);
+    assert_true(json_equal(json_object_get(one, "layers"), json_object_get(other, "layers")));
+  }
+  json_decref(first);
+  json_decref(second);
+}
+
 /* ---- interrupted ----------------------------------------------------------------------------------------------------
  */
 
@@ -1042,6 +1155,10 @@ int main(void) {
       CASE(killed_augmented_run_saw_the_same_batches),
       CASE(killed_bp_ui8_ends_with_the_same_weights),
       CASE(killed_ff_int8_ends_with_the_same_weights),
+      CASE(gradients_change_no_weight),
+      CASE(gradients_are_in_the_record),
+      CASE(gradients_that_cannot_be_had_are_refused),
+      CASE(killed_run_keeps_its_gradients),
       CASE(interrupted_run_leaves_a_checkpoint),
       CASE(interruption_spares_a_finished_record),
       CASE(checkpoint_of_another_run_is_refused),

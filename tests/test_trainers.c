@@ -217,6 +217,58 @@ static void gradients_are_finite_differences(void **state) {
   }
 }
 
+/* What the hook hands over is the gradient in double precision, and nothing that the trainer holds changes by it. */
+static void check_handed_over(const struct recipe *recipe, const struct records *records) {
+  static float of_layers[2 * MOST_LAYERS][MOST_WIDTH * MOST_WIDTH];
+  static struct oracle now, gradient;
+  static struct activities a;
+  struct subject s;
+  bool wanted[2 * MOST_LAYERS] = {false};
+  float *to[2 * MOST_LAYERS] = {NULL};
+  subject_begin(&s, recipe);
+  for (int i = 0; i < s.network.layer_count; i++)
+    if ((wanted[i] = ffb_layer_macs(&s.network, i) > 0))
+      to[i] = of_layers[i];
+  s.setup.gradient_records = 13;
+  s.setup.gradient_layers = wanted;
+  GOOD(subject_create(&s, &error), &error);
+  train(&s, records, 0, 4);
+  for (int partial = 0; partial < 2; partial++) {
+    struct ffb_batch batch = batch_of(records, partial ? 8 : 0, partial ? 5 : 8);
+    struct snapshot before = snapshot_take(&s);
+    oracle_read(&now, &s);
+    read_images(&s, &batch, a.of[0]);
+    oracle_gradient(&now, &batch, &a, &gradient);
+    GOOD(s.trainer->gradient(s.state, &batch, to, &error), &error);
+    for (int i = 0, l = 0; i < s.network.layer_count; i++) {
+      for (int64_t k = 0; to[i] && k < now.in[l] * now.out[l]; k++)
+        assert_close((double)to[i][k], gradient.weight[l][k], 1e-7, 1e-4, "gradient", k);
+      l += to[i] != NULL;
+    }
+    assert_null(snapshot_changed(&before, &s));
+    free(before.data);
+  }
+  struct ffb_batch other = batch_of(records, 0, 7);
+  assert_false(s.trainer->gradient(s.state, &other, to, &error));
+  assert_mentions(&error, "7");
+  subject_end(&s);
+}
+
+static void gradients_are_handed_over(void **state) {
+  static const char *const hidden[] = {"none", "16", "16,12,9"};
+  static const char *const options[] = {"", "update=separate momentum=0.5", "checkpointing=unit accumulation=3"};
+  static const struct ffb_backend *const backends[] = {&ffb_backend_reference, &ffb_backend_cpu};
+  for (size_t i = 0; i < COUNT_OF(hidden) * COUNT_OF(options) * 2; i++)
+    check_handed_over(&(struct recipe){.algorithm = "bp_fp32",
+                                       .hidden = hidden[i / 6],
+                                       .bias = i % 2,
+                                       .options = options[i / 2 % 3],
+                                       .backend = backends[i % 2],
+                                       .mean = 0.25f,
+                                       .deviation = 0.5f},
+                      *state);
+}
+
 /* Quantised operands bend a gradient a little, and no more: every layer's step points along the exact gradient. */
 static void int8_gradients_point_along_the_exact_ones(void **state) {
   static const struct {
@@ -1787,6 +1839,7 @@ static int tear_down(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gradients_are_finite_differences),
+      cmocka_unit_test(gradients_are_handed_over),
       cmocka_unit_test(int8_gradients_point_along_the_exact_ones),
       cmocka_unit_test(gradient_range_holds_for_weight_gradients),
       cmocka_unit_test(schedules_give_their_rates),

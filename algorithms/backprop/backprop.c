@@ -16,6 +16,8 @@ struct stage {
   struct ffb_program *program;
   int64_t rows;
   struct ffb_tensor *images, *labels, *scores;
+  struct ffb_tensor *statistics;      /* of the loss */
+  struct ffb_gradient_total *weights; /* of a program that is run for its gradients: by layer */
 };
 
 struct ffb_trainer_state {
@@ -24,7 +26,8 @@ struct ffb_trainer_state {
   struct ffb_tensor *statistics;
   struct stage train[2][2]; /* [full, partial batch][plain, with search] */
   struct stage predict;
-  uint8_t *padded; /* images of a prediction that does not fill its batch */
+  struct stage gradient[2]; /* full, partial batch; no program where gradients are not asked for */
+  uint8_t *padded;          /* images of a prediction that does not fill its batch */
   float *padded_scores;
   struct ffb_optimiser_options optimiser;
   bool checkpointing;
@@ -96,16 +99,14 @@ static void emit_backward(struct ffb_trainer_state *s, struct ffb_pass *pass) {
   }
 }
 
-static void emit_training(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage, int64_t first) {
+static void emit_loss(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct stage *stage, int64_t first) {
   const struct ffb_network *network = s->parameters.network;
   int output = network->layers[network->layer_count - 1].output;
-  emit_forward(s, pass);
   struct ffb_tensor *logits = ffb_pass_values(pass, output);
   struct ffb_tensor *labels = ffb_emit_view(pass, stage->labels, first, (int64_t[4]){pass->rows, 1, 1, 1});
   FFB_EMIT(pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = logits, .logits = logits, .labels = labels,
-           .statistics = s->statistics, .logit_scale = 1, .total_rows = stage->rows);
+           .statistics = stage->statistics, .logit_scale = 1, .total_rows = stage->rows);
   pass->gradients[output] = logits;
-  emit_backward(s, pass);
 }
 
 static void emit_prediction(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
@@ -133,7 +134,9 @@ static bool build_part(struct ffb_trainer_state *s, struct stage *stage, int64_t
     emit_batch(s, &pass, stage);
   if (!pass.failed)
     emit_input(s, &pass, stage, first);
-  emit_training(s, &pass, stage, first);
+  emit_forward(s, &pass);
+  emit_loss(s, &pass, stage, first);
+  emit_backward(s, &pass);
   if (part == parts - 1)
     ffb_pass_update_all(&pass);
   ffb_pass_end(&pass);
@@ -144,6 +147,7 @@ static bool build_training(struct ffb_trainer_state *s, struct stage *stage, con
                            bool search, struct ffb_error *error) {
   int64_t parts = s->accumulation < rows ? s->accumulation : rows;
   stage->rows = rows;
+  stage->statistics = s->statistics;
   stage->program = ffb_program_create(s->plan, name, error);
   struct ffb_gradient_total *totals = ffb_allocate((size_t)s->parameters.network->layer_count, sizeof *totals, error);
   bool good = stage->program && totals;
@@ -183,6 +187,53 @@ static bool build_stages(struct ffb_trainer_state *s, int64_t partial, struct ff
   return build_prediction(s, error);
 }
 
+/* Forward and backward as in training, but running values stay (recompute) and no update follows: gradients that wait
+ * to be added up are updated by ffb_pass_update_all alone. */
+static void emit_gradient(struct ffb_trainer_state *s, struct ffb_pass *pass, struct stage *stage) {
+  const struct ffb_network *network = s->parameters.network;
+  pass->recompute = true;
+  pass->totals = stage->weights;
+  emit_batch(s, pass, stage);
+  stage->statistics = ffb_emit_tensor(pass, FFB_TAG_WORKSPACE, FFB_F64, "statistics", s->statistics->shape);
+  if (pass->failed)
+    return;
+  ffb_program_input(stage->program, stage->statistics);
+  emit_input(s, pass, stage, 0);
+  ffb_pass_forward(pass, 0, network->layer_count);
+  emit_loss(s, pass, stage, 0);
+  ffb_pass_backward(pass, 0, network->layer_count, true, false);
+}
+
+static bool build_gradient(struct ffb_trainer_state *s, struct stage *stage, const char *name, int64_t rows,
+                           const bool *wanted, struct ffb_error *error) {
+  struct ffb_pass pass;
+  int layers = s->parameters.network->layer_count;
+  stage->rows = rows;
+  stage->program = ffb_program_create(s->plan, name, error);
+  stage->weights = ffb_allocate((size_t)layers, sizeof *stage->weights, error);
+  if (!stage->program || !stage->weights ||
+      !ffb_pass_begin(&pass, &s->parameters, stage->program, rows, true, false, error))
+    return false;
+  emit_gradient(s, &pass, stage);
+  ffb_pass_end(&pass);
+  for (int i = 0; i < layers && !pass.failed; i++) {
+    if (!wanted[i])
+      stage->weights[i].weight = NULL;
+    else if (stage->weights[i].weight)
+      ffb_program_output(stage->program, stage->weights[i].weight);
+  }
+  return !pass.failed;
+}
+
+static bool build_gradients(struct ffb_trainer_state *s, const struct ffb_trainer_setup *setup,
+                            struct ffb_error *error) {
+  int64_t rest = setup->gradient_records % s->batch;
+  return (setup->gradient_records < s->batch ||
+          build_gradient(s, &s->gradient[0], "gradient", s->batch, setup->gradient_layers, error)) &&
+         (rest == 0 ||
+          build_gradient(s, &s->gradient[1], "gradient, partial batch", rest, setup->gradient_layers, error));
+}
+
 bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trainer_setup *setup,
                          const struct ffb_backprop_policy *policy, struct ffb_error *error) {
   struct ffb_trainer_state *s = ffb_allocate(1, sizeof *s, error);
@@ -210,7 +261,8 @@ bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trai
     s->statistics = ffb_plan_persistent(s->plan, FFB_TAG_WORKSPACE, FFB_F64, "statistics",
                                         (int64_t[4]){FFB_STATISTIC_COUNT, 1, 1, 1}, error);
   good = good && s->statistics && build_stages(s, setup->train_records % setup->batch, error) &&
-         ffb_plan_finish(s->plan, error) && ffb_parameters_initialise(&s->parameters, error);
+         build_gradients(s, setup, error) && ffb_plan_finish(s->plan, error) &&
+         ffb_parameters_initialise(&s->parameters, error);
   if (!good) {
     ffb_backprop_destroy(s);
     return false;
@@ -222,6 +274,8 @@ bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trai
 void ffb_backprop_destroy(struct ffb_trainer_state *state) {
   if (!state)
     return;
+  for (int i = 0; i < 2; i++)
+    ffb_free(state->gradient[i].weights);
   ffb_free(state->padded);
   ffb_free(state->padded_scores);
   ffb_parameters_destroy(&state->parameters);
@@ -316,6 +370,20 @@ bool ffb_backprop_diverged(struct ffb_trainer_state *state, bool *diverged, stru
 
 bool ffb_backprop_weights_loaded(struct ffb_trainer_state *state, struct ffb_error *error) {
   return ffb_parameters_prepare(&state->parameters, error);
+}
+
+bool ffb_backprop_gradient(struct ffb_trainer_state *s, const struct ffb_batch *batch, float *const *to,
+                           struct ffb_error *error) {
+  static const double zeros[FFB_STATISTIC_COUNT];
+  const struct stage *stage = &s->gradient[batch->rows != s->batch];
+  if (!stage->program || batch->rows != stage->rows)
+    return ffb_fail(error, "gradients of a batch of %lld rows were not planned for", (long long)batch->rows);
+  bool good = ffb_tensor_write(s->plan, stage->images, batch->images, error) &&
+              ffb_tensor_write(s->plan, stage->labels, batch->labels, error) &&
+              ffb_tensor_write(s->plan, stage->statistics, zeros, error) && ffb_program_run(stage->program, error);
+  for (int i = 0; good && i < s->parameters.network->layer_count; i++)
+    good = !stage->weights[i].weight || ffb_tensor_read(s->plan, stage->weights[i].weight, to[i], error);
+  return good;
 }
 
 /* Multiply-accumulates of a step, all taps of a convolution counted: forward (again for all but the last unit with

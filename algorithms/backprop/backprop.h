@@ -50,6 +50,8 @@ size_t ffb_backprop_save(const struct ffb_trainer_state *state, void *to);
 bool ffb_backprop_load(struct ffb_trainer_state *state, const void *from, size_t bytes, struct ffb_error *error);
 bool ffb_backprop_diverged(struct ffb_trainer_state *state, bool *diverged, struct ffb_error *error);
 bool ffb_backprop_weights_loaded(struct ffb_trainer_state *state, struct ffb_error *error);
+bool ffb_backprop_gradient(struct ffb_trainer_state *state, const struct ffb_batch *batch, float *const *to,
+                           struct ffb_error *error);
 /* Multiply-accumulates from formulas per layer, for products over FP32 or INT8 operands. */
 void ffb_backprop_count(const struct ffb_trainer_setup *setup, int64_t rows, bool int8, bool checkpointing,
                         struct ffb_operation_count *train, struct ffb_operation_count *predict);

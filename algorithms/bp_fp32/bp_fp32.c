@@ -46,4 +46,5 @@ const struct ffb_trainer ffbench_trainer = {.magic = FFB_TRAINER_MAGIC,
                                             .load = ffb_backprop_load,
                                             .diverged = ffb_backprop_diverged,
                                             .weights_loaded = ffb_backprop_weights_loaded,
+                                            .gradient = ffb_backprop_gradient,
                                             .count_operations = count_operations};

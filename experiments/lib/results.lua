@@ -207,7 +207,7 @@ function row_methods:plain(name, digits)
   digits = digits or (metric_of(name).unit == "%" and "%.2f") or digits_of(mean)
   local text = number_text(mean, digits)
   local around = spread and number_text(spread, digits)
-  return around and tonumber(around) ~= 0 and text .. " ±" .. around or text
+  return around and (tonumber(around) or 0) ~= 0 and text .. " ±" .. around or text
 end
 
 function row_methods:text(name, digits)

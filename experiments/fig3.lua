@@ -1,0 +1,88 @@
+-- Figure 3: what the gradient of the first layer's weights looks like in FP32, with 0 to 3 hidden layers (the MLPs of
+-- Table I), before training, after the first epoch and over training. docs/measurement.md says how it is taken.
+local figures = require "lib.figures"
+local gradients = require "lib.gradients"
+local paper = require "paper".figure3
+local tables = require "lib.tables"
+
+local least = 0.01 -- percent: what is rarer lies on the picture's lower edge
+local stages = { { 0, "before training" }, { 1, "after epoch 1" }, { "last", "after the last epoch" } }
+local measures = { -- with what the paper's picture shows of them
+  { "kurtosis" }, { "largest_over_median" }, { "int8_zeros" }, { "largest" }, { "zeros" },
+  { "peak", { paper.hidden0.peak_share, paper.hidden1.peak_share, paper.hidden2.peak_share } },
+  { "reach", { 1000 * paper.hidden0.bulk, 1000 * paper.hidden1.bulk, 1000 * paper.hidden2.bulk } },
+}
+
+local function stage_table(results, name, stage)
+  local columns = { { title = "", align = "left" } }
+  for i, model in ipairs(results.models) do
+    columns[i + 1] = { title = model.title, align = "right" }
+  end
+  columns[#columns + 1] = { title = "paper (0, 1, 2)", align = "left" }
+  local list = tables.new(columns)
+  for _, measure in ipairs(measures) do
+    local texts = { gradients.title(measure[1]) }
+    for i, model in ipairs(results.models) do
+      local row = results:row(name, model.name)
+      texts[i + 1] = row and gradients.text(results, row, stage, measure[1]) or "-"
+    end
+    texts[#texts + 1] = measure[2] and ("%g, %g, %g"):format(table.unpack(measure[2])) or "-"
+    list:add(table.unpack(texts))
+  end
+  return list
+end
+
+local function curves(results, name, style, points)
+  local series = {}
+  for i, model in ipairs(results.models) do
+    local row = results:row(name, model.name)
+    series[i] = { title = model.title .. " layers", style = style, points = row and points(row) or {} }
+  end
+  return series
+end
+
+local function report(results)
+  local blocks = {}
+  for _, row in ipairs(results.models[1].rows) do
+    local panels = {}
+    for i, stage in ipairs(stages) do
+      blocks[#blocks + 1] = { heading = row.title .. ", " .. stage[2] }
+      blocks[#blocks + 1] = stage_table(results, row.name, stage[1])
+      panels[i] = { title = stage[2], y = { title = "Share of values", unit = "%", from = least, to = 100, scale = "log" },
+        x = { title = "Gradient", unit = "10⁻³", from = -1000 * paper.axis, to = 1000 * paper.axis },
+        series = curves(results, row.name, "steps", function(of) return gradients.histogram(of, stage[1], least) end) }
+    end
+    blocks[#blocks + 1] = figures.new { name = "fig3_" .. row.name, title = "First layer's gradient, " .. row.title,
+      panels = panels, caption = "Weights without gradient left out, all seeds together, 129 bins; the paper has about 130." }
+    blocks[#blocks + 1] = figures.new { name = "fig3_kurtosis_" .. row.name, title = "Its kurtosis, " .. row.title,
+      x = { title = "Epoch" }, y = { title = "Excess kurtosis", scale = "log" },
+      series = curves(results, row.name, "line_points", function(of) return gradients.by_epoch(of, "kurtosis") end),
+      caption = "Mean over seeds, with the lowest and the highest. A normal distribution has 0." }
+  end
+  blocks[#blocks + 1] = "The gradient of the mean loss over the first 32 training records, a batch such as BP-INT8 rounds; "
+    .. "median, INT8 and bins are over the weights that have one. The paper's numbers are read off its print; when they were "
+    .. "taken, and over how many records, it does not say. The learning rate of standardised inputs was not searched."
+  return blocks
+end
+
+local function mlp(count, hidden)
+  return { "mlp", name = "hidden" .. count, title = count .. " hidden", dataset = "mnist", options = { hidden = hidden },
+    gradient_statistics = 32, gradient_range = paper.axis }
+end
+
+return experiment {
+  name = "fig3",
+  title = "Figure 3: the gradient of the first layer's weights",
+  models = { mlp(0, "none"), mlp(1, { 500 }), mlp(2, { 500, 500 }), mlp(3, { 500, 500, 500 }) },
+  algorithms = {
+    { "bp_fp32", title = "inputs from 0 to 1" },
+    { "bp_fp32", name = "standardised", title = "standardised inputs", standardise = true, learning_rate = 0.02 },
+  },
+  defaults = require "tuned",
+  profiles = {
+    smoke = { epochs = 2, train_limit = 2000, eval_limit = 500, seeds = { 1 } },
+    quick = { epochs = 5, eval_limit = 1000, seeds = { 1, 2, 3 } },
+    paper = { epochs = 30, seeds = { 1, 2, 3 } },
+  },
+  report = report,
+}
