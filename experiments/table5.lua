@@ -68,7 +68,7 @@ return experiment {
     quick = {
       { row = "bp_fp32", dataset = "mnist", model = "mlp", metric = "accuracy", at_least = 98.0 },
       { row = "ff_int8_one_pass", dataset = "mnist", model = "mlp", metric = "accuracy", at_least = 98.0 },
-      { claim = "table5.mlp.ff_int8.near_gdai8" },
+      { claim = "table5.mlp.ff_int8.near_gdai8", row = "ff_int8_tuned" },
       finishing[1],
       finishing[2],
     },

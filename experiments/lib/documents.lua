@@ -104,14 +104,12 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local verdict_order = { "reproduced", "within spread", "not reproduced", "the paper contradicts itself", "not measured" }
-
 local function count_text(entries)
   local counts, parts = {}, {}
   for _, entry in ipairs(entries) do
     counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
   end
-  for _, verdict in ipairs(verdict_order) do
+  for _, verdict in ipairs(verdicts.order) do
     if counts[verdict] then
       parts[#parts + 1] = ("%d %s"):format(counts[verdict], verdict)
     end
@@ -162,7 +160,8 @@ local function verdict_lines(entries)
       lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.text, entry.claim.place, entry.reason)
     elseif entry.claim.kind == "order" then
       local where = networks > 1 and entry.network and entry.network .. ", " or ""
-      lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(entry.verdict, where, entry.text, entry.expected, entry.measured)
+      lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(verdicts.text(entry), where, entry.text,
+        entry.expected, entry.measured)
     end
   end
   for _, reason in ipairs(reasons) do
@@ -183,7 +182,7 @@ local function verdict_tables(entries)
           { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
         lists[#lists + 1] = of_network[title]
       end
-      of_network[title]:add(entry.text, entry.expected, entry.measured, entry.verdict)
+      of_network[title]:add(entry.text, entry.expected, entry.measured, verdicts.text(entry))
     end
   end
   return lists

@@ -9,8 +9,10 @@
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
--- A metric is a name from results.metrics, or the path of a number in the record ("time.evaluation_seconds").
+-- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
+-- ("time.evaluation_seconds").
 
+local curves = require "lib.curves"
 local statistics = require "lib.statistics"
 
 local words = { inf = math.huge, ["-inf"] = -math.huge, nan = 0 / 0 }
@@ -57,6 +59,7 @@ local function diverged(record)
   return ("seed %s diverged in epoch %s%s: the loss was no longer finite"):format(seed, place.epoch, where)
 end
 
+-- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
 local metrics = {
   accuracy = {
     title = "test accuracy",
@@ -80,6 +83,17 @@ local metrics = {
       local seconds, epochs = at_path(record, "time.train_seconds"), record.epochs and #record.epochs or 0
       return type(seconds) == "number" and epochs > 0 and seconds / epochs or nil
     end,
+    wants_own_machine = true,
+  },
+  energy_per_epoch = {
+    title = "energy of training per epoch",
+    unit = "J",
+    read = function(record)
+      local joules, epochs = at_path(record, "energy.joules"), record.epochs and #record.epochs or 0
+      return type(joules) == "number" and epochs > 0 and joules / epochs or nil
+    end,
+    why = no_energy,
+    wants_own_machine = true,
   },
   step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
   energy = {
@@ -90,7 +104,16 @@ local metrics = {
     caveat = shared_machine,
     wants_own_machine = true,
   },
-  memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6) },
+  memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
+  parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
+  diverged = {
+    title = "share of runs that diverged",
+    unit = "%",
+    read = function(record)
+      return record.status == "diverged" and 100 or 0
+    end,
+    wants_data = true,
+  },
   resident = {
     title = "peak resident memory",
     unit = "MB",
@@ -102,8 +125,10 @@ local metrics = {
   },
 }
 
+-- Counts of operations and of bytes depend on no seed.
 local function metric_of(name)
-  return metrics[name] or { title = name, unit = "", read = scaled(name, 1) }
+  local exact = name:find("^operations%.") or name:find("^memory%.peak") or nil
+  return metrics[name] or curves.metric(name, no_energy) or { title = name, unit = "", read = scaled(name, 1), exact = exact }
 end
 
 -- ---- one row -----------------------------------------------------------------------------------------------------
@@ -300,7 +325,7 @@ local function new_row(results, model, row, plan, input)
   return made
 end
 
-local results = { metrics = metrics, at_path = at_path, number_text = number_text, digits_of = digits_of }
+local results = { metrics = metrics, metric = metric_of, at_path = at_path, number_text = number_text, digits_of = digits_of }
 
 -- plan: from lib.experiment; input.cells: what the program found for each cell of the plan.
 function results.new(plan, input)
