@@ -67,6 +67,25 @@ function curves.best(record)
   return #list > 0 and math.max(table.unpack(list)) or nil
 end
 
+-- How much accuracy changes from one epoch to the next, in points, over the later half of them.
+function curves.roughness(record)
+  local list, sum = accuracies(record), 0
+  local first = #list // 2 + 1
+  for i = first, #list - 1 do
+    sum = sum + math.abs(list[i + 1] - list[i])
+  end
+  return curves.plateau(record) and sum / (#list - first) or nil
+end
+
+-- 100 where the run had diverged by that epoch, 0 where it had not; nil where it ended before.
+function curves.diverged_by(record, last)
+  local epoch = record.status == "diverged" and number((record.diverged or {}).epoch)
+  if epoch then
+    return epoch <= last and 100 or 0
+  end
+  return record.epochs and #record.epochs >= last and 0 or nil
+end
+
 local function never_reached(level)
   return function(record)
     if curves.first_at(record, level) then
@@ -88,14 +107,32 @@ local kinds = {
   energy = { title = "energy to %g %%", unit = "J", read = curves.joules_to, wants_own_machine = true },
 }
 
--- Metrics as in lib.results: plateau, epochs_to_plateau, and epochs_to_97.5, time_to_97.5, energy_to_97.5. nil for any other
--- name.
+local function few_epochs(record)
+  return ("trained for %d epochs only"):format(#(record.epochs or {}))
+end
+
+local named = {
+  best = { title = "best validation accuracy", unit = "%", read = curves.best, wants_data = true },
+  plateau = { title = "where accuracy levels off", unit = "%", read = curves.plateau, why = no_plateau, wants_data = true },
+  roughness = { title = "change of accuracy between epochs", unit = "%", read = curves.roughness, why = no_plateau,
+    wants_data = true },
+  epochs_to_plateau = { title = "epochs until accuracy levels off", unit = "epochs", read = curves.epochs_to_plateau,
+    why = no_plateau, wants_data = true },
+}
+
+local function with_number(read, value)
+  return function(record)
+    return read(record, value)
+  end
+end
+
+-- Metrics as in lib.results: best, plateau, roughness, epochs_to_plateau, diverged_by_8 (epochs; share of runs), and
+-- epochs_to_97.5, time_to_97.5, energy_to_97.5 (per cent). nil for any other name. energy_reason: why a record has no energy.
 function curves.metric(name, energy_reason)
-  if name == "plateau" then
-    return { title = "where accuracy levels off", unit = "%", read = curves.plateau, why = no_plateau, wants_data = true }
-  elseif name == "epochs_to_plateau" then
-    return { title = "epochs until accuracy levels off", unit = "epochs", read = curves.epochs_to_plateau, why = no_plateau,
-      wants_data = true }
+  local last = math.tointeger(tonumber(name:match("^diverged_by_(%d+)$")))
+  if named[name] or last then
+    return named[name] or { title = ("runs that diverged by epoch %d"):format(last), unit = "%", why = few_epochs,
+      read = with_number(curves.diverged_by, last), wants_data = true }
   end
   local what, text = name:match("^(%l+)_to_([%d.]+)$")
   local kind, level = kinds[what], tonumber(text)
@@ -105,9 +142,7 @@ function curves.metric(name, energy_reason)
   local missed = never_reached(level)
   return {
     title = kind.title:format(level), unit = kind.unit, wants_data = true, wants_own_machine = kind.wants_own_machine,
-    read = function(record)
-      return kind.read(record, level)
-    end,
+    read = with_number(kind.read, level),
     why = function(record)
       return missed(record) or what == "energy" and energy_reason(record) or nil
     end,

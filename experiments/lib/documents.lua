@@ -158,7 +158,7 @@ local function verdict_lines(entries)
       table.insert(unmeasured[entry.reason], entry)
     elseif entry.claim.kind == "contradiction" then
       lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.text, entry.claim.place, entry.reason)
-    elseif entry.claim.kind == "order" then
+    elseif not entry.claim.paper then
       local where = networks > 1 and entry.network and entry.network .. ", " or ""
       lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(verdicts.text(entry), where, entry.text,
         entry.expected, entry.measured)
@@ -171,11 +171,11 @@ local function verdict_lines(entries)
   return lines
 end
 
--- One table for each network, and one for what is said of all.
+-- Of the paper's numbers, its sentences being lines: one table for each network, and one for what is said of all.
 local function verdict_tables(entries)
   local several, lists, of_network = count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
-    if entry.verdict ~= "not measured" and entry.claim.kind ~= "contradiction" and entry.claim.kind ~= "order" then
+    if entry.verdict ~= "not measured" and entry.claim.paper then
       local title = several and (entry.network or "All networks") or "Claim"
       if not of_network[title] then
         of_network[title] = tables.new { { title = title, align = "left" }, { title = "Paper", align = "right" },

@@ -106,13 +106,14 @@ local metrics = {
   },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
   parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
-  diverged = {
-    title = "share of runs that diverged",
-    unit = "%",
+  macs = {
+    title = "multiply-accumulates per training step",
+    unit = "",
     read = function(record)
-      return record.status == "diverged" and 100 or 0
+      local step = at_path(record, "operations.train_step")
+      return type(step) == "table" and (step.mac_f32 or 0) + (step.mac_s8 or 0) or nil
     end,
-    wants_data = true,
+    exact = true,
   },
   resident = {
     title = "peak resident memory",

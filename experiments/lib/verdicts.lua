@@ -3,7 +3,7 @@
 -- A claim is data:
 --   id, text, place        its name, what is claimed in our words ({row}: our row's title), where the paper says so
 --   kind                   value | difference (row - base) | change (row against base, %) | share (row of base, %) | order |
---                          average (mean over `models` of a change) | contradiction | unmeasured
+--                          average (over `models`, of a change or a difference) | contradiction | unmeasured
 --   model, row, base       names from the paper's tables: a row of ours stands for the paper's row that it names, or has that
 --                          name itself
 --   base_model             the base's network where it is another one; base is then left out where it is the same row
@@ -266,7 +266,7 @@ end
 -- How many seeds would make half of the interval `half`, if their mean and spread stayed as they are.
 local function seeds_text(values, half)
   local seeds = statistics.seeds_for(statistics.deviation(values), half)
-  return seeds and ("about %d seeds"):format(seeds) or ("more than %d seeds"):format(statistics.most_seeds)
+  return seeds and ("%d seeds"):format(seeds) or ("over %d seeds"):format(statistics.most_seeds)
 end
 
 -- Fills in the verdict: of the mean, its interval, and the range that the claim allows.
@@ -276,7 +276,7 @@ local function judge_numbers(entry, values, profile)
   local low, high = range_of(claim, profile)
   entry.inside = mean >= low and mean <= high
   if not half then
-    entry.verdict, entry.needs = "underpowered", "at least 2 seeds"
+    entry.verdict, entry.needs = "underpowered", "2 seeds"
     return
   end
   local resolution = claim.paper and claim.tolerance and claim.tolerance[profile] or claim.resolution or 0
@@ -292,16 +292,34 @@ local function judge_numbers(entry, values, profile)
   end
 end
 
-local units = { difference = "points", change = "%", share = "%", average = "%" }
+-- Averages of percentages are differences in points, as in the paper.
+local function kind_of_average(metric)
+  return results_of.metric(metric).unit == "%" and "difference" or "change"
+end
+
+-- Counts of operations are millions.
+local function large_number(value)
+  local shown, unit = value, ""
+  if value >= 1e6 then
+    shown, unit = value / 1e6, " M"
+  elseif value >= 1e4 then
+    shown, unit = value / 1e3, " K"
+  end
+  return results_of.number_text(shown, results_of.digits_of(shown)) .. unit
+end
 
 local function number_with_unit(claim, value, interval)
-  local own = results_of.metric(claim.metric).unit
-  local unit = units[claim.kind] or own
-  if claim.kind == "difference" and own ~= "%" then
-    unit = own
+  local kind, unit = claim.kind, results_of.metric(claim.metric).unit
+  kind = kind == "average" and kind_of_average(claim.metric) or kind
+  if kind == "value" and unit == "" then
+    return large_number(value) .. (interval or "")
   end
-  local signed = claim.kind == "change" or claim.kind == "average"
-  local digits = signed and "%+.1f" or claim.kind == "difference" and "%+.2f" or results_of.digits_of(value)
+  local digits = kind == "change" and "%+.1f" or kind == "difference" and "%+.2f" or results_of.digits_of(value)
+  if kind == "change" or kind == "share" then
+    unit = "%"
+  elseif kind == "difference" and unit == "%" then
+    unit = "points"
+  end
   return results_of.number_text(value, digits) .. (interval or "") .. (unit ~= "" and " " .. unit or "")
 end
 
@@ -373,8 +391,8 @@ local function judge_average(claim, first, results)
   entry.network = nil
   local of_models, reason = {}, nil
   for i, model in ipairs(claim.models) do
-    local here = { kind = "change", model = model, row = claim.row, base = claim.base, metric = claim.metric,
-      paper = claim.paper, tolerance = claim.tolerance }
+    local here = { kind = kind_of_average(claim.metric), model = model, row = claim.row, base = claim.base,
+      metric = claim.metric, paper = claim.paper, tolerance = claim.tolerance }
     local row
     for _, candidate in ipairs(rows_for(results, model, claim.row)) do
       row = candidate.name == first.name and candidate or row
@@ -399,8 +417,8 @@ local function order_items(claim, results)
     local model = claim.rows and claim.model or name
     local row = rows_for(results, model, claim.rows and name or claim.row)[1]
     local by_seed, gap = {}, "the experiment has no row " .. name
-    local here = { model = model, row = row and row.name, base = claim.base, metric = claim.metric, machine = claim.machine,
-      profiles = claim.profiles, kind = "difference" }
+    local here = { kind = "difference", model = model, row = row and row.name, base = claim.base, metric = claim.metric,
+      machine = claim.machine, profiles = claim.profiles }
     if row then
       by_seed, gap = measure(here, row, results)
     end
@@ -426,7 +444,7 @@ local function judge_step(claim, low, high)
   local values = listed(pair(high.by_seed, low.by_seed, combine.difference))
   local half = half_interval(values, claim.metric)
   if #values == 0 or not half then
-    return "underpowered", #values == 0 and "seeds in common" or "at least 2 seeds"
+    return "underpowered", #values == 0 and "seeds in common" or "2 seeds"
   end
   local mean = statistics.mean(values)
   local resolution = (claim.resolution or 0) / 100 * math.min(math.abs(low.mean), math.abs(high.mean))
@@ -547,7 +565,7 @@ function verdicts.plain(entries)
   return list
 end
 
--- "underpowered: about 24 seeds"
+-- "underpowered: 24 seeds"
 function verdicts.text(entry)
   return entry.verdict .. (entry.needs and ": " .. entry.needs or "")
 end
