@@ -88,8 +88,8 @@ static void work_pause(struct run *run) {
   run->ledger.epoch_seconds += seconds;
 }
 
-/* Bring the ledger up to date; only while paused. */
-static void settle(struct run *run) {
+/* The ledger's energy up to now; only while paused. */
+static void settle_energy(struct run *run) {
   struct meter_result result;
   meter_window_result(run->window, &result);
   json_t *now = energy_json(&result);
@@ -97,6 +97,11 @@ static void settle(struct run *run) {
   bool nothing_new = run->energy_before && !run->window_begun;
   run->ledger.energy = nothing_new ? json_deep_copy(run->energy_before) : energy_add(run->energy_before, now);
   json_decref(now);
+}
+
+/* Bring the ledger up to date; only while paused. */
+static void settle(struct run *run) {
+  settle_energy(run);
   provenance_count(&run->provenance, &run->ledger);
 }
 
@@ -247,10 +252,12 @@ static void note_divergence(struct run *run, const struct ffb_epoch_statistics *
 static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, bool diverged,
                         double validation, struct ffb_error *error) {
   struct ledger *ledger = &run->ledger;
-  json_t *epoch = json_pack("{s:I, s:o, s:o, s:o, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
-                            value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
-                            "validation_accuracy", value_number(validation), "seconds", ledger->epoch_seconds,
-                            "not_finite", (json_int_t)statistics->not_finite);
+  settle_energy(run);
+  json_t *epoch =
+      json_pack("{s:I, s:o, s:o, s:o, s:f, s:o, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
+                value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
+                "validation_accuracy", value_number(validation), "seconds", ledger->epoch_seconds, "joules",
+                energy_of_epoch(ledger->energy, ledger->epochs), "not_finite", (json_int_t)statistics->not_finite);
   if (json_array_append_new(ledger->epochs, epoch))
     return ffb_fail(error, "out of memory for the run's history: close other programs");
   progress_epoch(&run->progress, ledger->epoch, statistics->loss, statistics->train_accuracy, validation,

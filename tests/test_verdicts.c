@@ -418,7 +418,7 @@ static void claims_without_records_say_so(void **state) {
   } cases[] = {
       {"table2", NETWORKS, "{ 'bp_fp32' }", 4},
       {"table3", NETWORKS, "{ 'bp_fp32' }", 3},
-      {"table4", "mlp = { dataset = 'mnist' }", "{ 'bp_fp32' }, { 'bp_gdai8' }, { 'ff_int8' }", 12},
+      {"table4", "{ 'mlp', name = 'mlp_3x500', dataset = 'mnist' }", "{ 'bp_fp32' }, { 'bp_gdai8' }, { 'ff_int8' }", 13},
       {"fig2", "resnet18 = { dataset = 'cifar10' }", "{ 'bp_fp32' }, { 'bp_int8' }", 12},
       {"fig3",
        "{ 'mlp', name = 'hidden0', dataset = 'mnist' }, { 'mlp', name = 'hidden1', dataset = 'mnist' }, { 'mlp', name "

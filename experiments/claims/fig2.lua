@@ -9,13 +9,13 @@ local fp32 = paper.figure2.bp_fp32
 for _, point in ipairs(fp32.accuracy) do
   claim { id = ("bp_fp32.accuracy_%d"):format(point[1]), text = ("accuracy of {row} after epoch %d"):format(point[1]),
     place = fp32.place, kind = "value", model = "resnet18", row = "bp_fp32",
-    metric = ("epochs.%d.validation_accuracy"):format(point[1]), paper = point[2], tolerance = common.plot_points }
+    metric = ("accuracy_at_%d"):format(point[1]), paper = point[2], tolerance = common.plot_points }
 end
 
 for _, point in ipairs(fp32.loss) do
   claim { id = ("bp_fp32.loss_%d"):format(point[1]), text = ("loss of {row} after epoch %d"):format(point[1]),
     place = fp32.place, kind = "value", model = "resnet18", row = "bp_fp32",
-    metric = ("epochs.%d.loss"):format(point[1]), paper = point[2], tolerance = { paper = 0.1 } }
+    metric = ("loss_at_%d"):format(point[1]), paper = point[2], tolerance = { paper = 0.1 } }
 end
 
 claim { id = "bp_int8.diverges", text = "the loss of {row} is infinite from epoch 8 on, in every run",

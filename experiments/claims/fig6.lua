@@ -22,7 +22,7 @@ for model, epochs in pairs(shown) do
     for _, epoch in ipairs(epochs) do
       claim { id = ("%s.%s.accuracy_%d"):format(model, row, epoch), text = ("accuracy of {row} after epoch %d"):format(epoch),
         place = curve.place, kind = "value", model = model, row = row,
-        metric = ("epochs.%d.validation_accuracy"):format(epoch), paper = at_epoch(curve, epoch),
+        metric = ("accuracy_at_%d"):format(epoch), paper = at_epoch(curve, epoch),
         tolerance = common.plot_points }
     end
   end

@@ -29,14 +29,14 @@ for hidden = 1, 3 do
     resolution = 5, profiles = judged }
 end
 
-claim { id = "loss_grows_with_depth", text = "what BP-INT8 loses against BP-FP32 grows with depth", place = section,
+claim { id = "loss_grows_with_depth", text = "what {row} loses against BP-FP32 grows with depth", place = section,
   kind = "order", models = { "hidden2", "hidden1", "hidden0" }, row = "bp_int8", base = "bp_fp32", metric = "accuracy",
   profiles = judged }
 
-claim { id = "int8_falls_with_depth", text = "accuracy of BP-INT8 falls with depth", place = section, kind = "order",
+claim { id = "int8_falls_with_depth", text = "accuracy of {row} falls with depth", place = section, kind = "order",
   models = { "hidden2", "hidden1", "hidden0" }, row = "bp_int8", metric = "accuracy", profiles = judged }
 
-claim { id = "fp32_rises_with_depth", text = "accuracy of BP-FP32 rises with depth", place = section, kind = "order",
+claim { id = "fp32_rises_with_depth", text = "accuracy of {row} rises with depth", place = section, kind = "order",
   models = { "hidden0", "hidden1", "hidden2" }, row = "bp_fp32", metric = "accuracy", profiles = judged }
 
 claim { id = "overfits", text = "with a third hidden layer {row} gets worse: it overfits", place = section, kind = "difference",

@@ -1,5 +1,6 @@
--- Numbers that are read off the epochs of a record: where its validation accuracy levels off, when it reaches a level, and
--- what training had cost by then.
+-- Numbers that are read off the epochs of a record: where its accuracy levels off, when it reaches a level, and what training
+-- had cost by then. Accuracy is that on the test set where the run read it after every epoch (for a figure), else that on the
+-- validation split.
 local curves = {}
 
 local function number(value)
@@ -9,12 +10,12 @@ end
 local function accuracies(record)
   local list = {}
   for i, epoch in ipairs(record.epochs or {}) do
-    list[i] = number(epoch.validation_accuracy) or -math.huge
+    list[i] = number(epoch.test_accuracy) or number(epoch.validation_accuracy) or -math.huge
   end
   return list
 end
 
--- The first epoch whose validation accuracy is at least `level` percent; nil where none is.
+-- The first epoch whose accuracy is at least `level` percent; nil where none is.
 function curves.first_at(record, level)
   for i, accuracy in ipairs(accuracies(record)) do
     if accuracy >= level then
@@ -30,7 +31,7 @@ function curves.plateau(record)
   if #list < 10 or record.status == "diverged" then
     return nil
   end
-  local count, sum = #list // 5, 0
+  local count, sum = (#list + 4) // 5, 0
   for i = #list - count + 1, #list do
     sum = sum + list[i]
   end
@@ -92,8 +93,8 @@ local function never_reached(level)
       return nil
     end
     local best = curves.best(record)
-    return best and ("never reached %g %%: its best validation accuracy was %.2f %%"):format(level, best)
-      or "has no validation accuracy"
+    return best and ("never reached %g %%: its best accuracy by epoch was %.2f %%"):format(level, best)
+      or "has no accuracy by epoch"
   end
 end
 
@@ -107,12 +108,22 @@ local kinds = {
   energy = { title = "energy to %g %%", unit = "J", read = curves.joules_to, wants_own_machine = true },
 }
 
+local function accuracy_at(record, epoch)
+  return number(accuracies(record)[epoch])
+end
+
+-- An infinite loss is a text in a record.
+local function loss_at(record, epoch)
+  local loss = record.epochs and record.epochs[epoch] and record.epochs[epoch].loss
+  return loss == "inf" and math.huge or number(loss)
+end
+
 local function few_epochs(record)
   return ("trained for %d epochs only"):format(#(record.epochs or {}))
 end
 
 local named = {
-  best = { title = "best validation accuracy", unit = "%", read = curves.best, wants_data = true },
+  best = { title = "best accuracy of an epoch", unit = "%", read = curves.best, wants_data = true },
   plateau = { title = "where accuracy levels off", unit = "%", read = curves.plateau, why = no_plateau, wants_data = true },
   roughness = { title = "change of accuracy between epochs", unit = "%", read = curves.roughness, why = no_plateau,
     wants_data = true },
@@ -126,13 +137,21 @@ local function with_number(read, value)
   end
 end
 
--- Metrics as in lib.results: best, plateau, roughness, epochs_to_plateau, diverged_by_8 (epochs; share of runs), and
--- epochs_to_97.5, time_to_97.5, energy_to_97.5 (per cent). nil for any other name. energy_reason: why a record has no energy.
+local by_epoch = {
+  accuracy_at = { title = "accuracy after epoch %d", unit = "%", read = accuracy_at, wants_data = true },
+  loss_at = { title = "training loss in epoch %d", unit = "", read = loss_at, wants_data = true },
+  diverged_by = { title = "runs that diverged by epoch %d", unit = "%", read = curves.diverged_by, wants_data = true },
+}
+
+-- Metrics as in lib.results: best, plateau, roughness, epochs_to_plateau; accuracy_at_8, loss_at_8, diverged_by_8 (epochs;
+-- share of the runs); epochs_to_97.5, time_to_97.5, energy_to_97.5 (per cent). nil for any other name.
+-- energy_reason(record): why it has no energy.
 function curves.metric(name, energy_reason)
-  local last = math.tointeger(tonumber(name:match("^diverged_by_(%d+)$")))
-  if named[name] or last then
-    return named[name] or { title = ("runs that diverged by epoch %d"):format(last), unit = "%", why = few_epochs,
-      read = with_number(curves.diverged_by, last), wants_data = true }
+  local of_epoch, epoch = name:match("^(%l+_%l+)_(%d+)$")
+  if named[name] or by_epoch[of_epoch] then
+    local kind, last = by_epoch[of_epoch], math.tointeger(tonumber(epoch))
+    return named[name] or { title = kind.title:format(last), unit = kind.unit, why = few_epochs,
+      read = with_number(kind.read, last), wants_data = kind.wants_data }
   end
   local what, text = name:match("^(%l+)_to_([%d.]+)$")
   local kind, level = kinds[what], tonumber(text)

@@ -106,15 +106,6 @@ local metrics = {
   },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
   parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
-  macs = {
-    title = "multiply-accumulates per training step",
-    unit = "",
-    read = function(record)
-      local step = at_path(record, "operations.train_step")
-      return type(step) == "table" and (step.mac_f32 or 0) + (step.mac_s8 or 0) or nil
-    end,
-    exact = true,
-  },
   resident = {
     title = "peak resident memory",
     unit = "MB",
@@ -126,10 +117,25 @@ local metrics = {
   },
 }
 
+-- Where the metrics come from that metrics does not list: functions from a name to a metric or nil.
+local finders = {
+  function(name)
+    return curves.metric(name, no_energy)
+  end,
+}
+
 -- Counts of operations and of bytes depend on no seed.
-local function metric_of(name)
+local function path_metric(name)
   local exact = name:find("^operations%.") or name:find("^memory%.peak") or nil
-  return metrics[name] or curves.metric(name, no_energy) or { title = name, unit = "", read = scaled(name, 1), exact = exact }
+  return { title = name, unit = "", read = scaled(name, 1), exact = exact }
+end
+
+local function metric_of(name)
+  local metric = metrics[name]
+  for _, find in ipairs(finders) do
+    metric = metric or find(name)
+  end
+  return metric or path_metric(name)
 end
 
 -- ---- one row -----------------------------------------------------------------------------------------------------
@@ -326,7 +332,8 @@ local function new_row(results, model, row, plan, input)
   return made
 end
 
-local results = { metrics = metrics, metric = metric_of, at_path = at_path, number_text = number_text, digits_of = digits_of }
+local results = { metrics = metrics, metric = metric_of, finders = finders,
+  at_path = at_path, number_text = number_text, digits_of = digits_of }
 
 -- plan: from lib.experiment; input.cells: what the program found for each cell of the plan.
 function results.new(plan, input)

@@ -118,15 +118,27 @@ local function rows_for(results, model_name, name)
   return found
 end
 
--- The row that another one is compared with: of two that would do, the one that has the row's name.
+local function differing_options(row, other)
+  local a, b, count = row.cells[1].config.options or {}, other.cells[1].config.options or {}, 0
+  for name, value in pairs(a) do
+    count = count + (b[name] ~= value and 1 or 0)
+  end
+  for name in pairs(b) do
+    count = count + (a[name] == nil and 1 or 0)
+  end
+  return count
+end
+
+-- The row that another one is compared with: of several that would do the one that has its name, else the most alike.
 local function base_for(claim, row, results)
-  local found = rows_for(results, claim.base_model or claim.model, claim.base or claim.row)
-  for _, candidate in ipairs(found) do
-    if candidate.name == row.name then
-      return candidate
+  local best, least
+  for _, candidate in ipairs(rows_for(results, claim.base_model or row.model.name, claim.base or claim.row)) do
+    local differing = candidate.name == row.name and -1 or differing_options(row, candidate)
+    if not least or differing < least then
+      best, least = candidate, differing
     end
   end
-  return found[1]
+  return best
 end
 
 -- Whether the experiment lists such a row, whatever --only picked of it.
@@ -311,7 +323,7 @@ end
 local function number_with_unit(claim, value, interval)
   local kind, unit = claim.kind, results_of.metric(claim.metric).unit
   kind = kind == "average" and kind_of_average(claim.metric) or kind
-  if kind == "value" and unit == "" then
+  if kind == "value" and (unit == "" or unit == "operations") then
     return large_number(value) .. (interval or "")
   end
   local digits = kind == "change" and "%+.1f" or kind == "difference" and "%+.2f" or results_of.digits_of(value)
@@ -410,20 +422,32 @@ end
 
 -- ---- orders ------------------------------------------------------------------------------------------------------
 
--- What an order is about: list of {title =, row =, by_seed =, mean =}, nil with a reason where one is missing.
-local function order_items(claim, results)
+-- The rows that an order is about, one of each of claim.rows or of each of claim.models; of several rows of a network that
+-- would do, the one called `name`.
+local function order_rows(claim, results, name)
+  local rows = {}
+  for i, member in ipairs(claim.rows or claim.models) do
+    local candidates = rows_for(results, claim.rows and claim.model or member, claim.rows and member or claim.row)
+    rows[i] = candidates[1] or false
+    for _, candidate in ipairs(candidates) do
+      rows[i] = candidate.name == name and candidate or rows[i]
+    end
+  end
+  return rows
+end
+
+-- list of {title =, by_seed =, mean =, standing =, obstacle =}, and a reason where one is missing.
+local function order_items(claim, rows, results)
   local items, reason = {}, nil
-  for i, name in ipairs(claim.rows or claim.models) do
-    local model = claim.rows and claim.model or name
-    local row = rows_for(results, model, claim.rows and name or claim.row)[1]
-    local by_seed, gap = {}, "the experiment has no row " .. name
-    local here = { kind = "difference", model = model, row = row and row.name, base = claim.base, metric = claim.metric,
+  for i, member in ipairs(claim.rows or claim.models) do
+    local row, by_seed, gap = rows[i], {}, "this experiment has no row that stands for " .. member
+    local here = { kind = "difference", row = row and row.name, base = claim.base, metric = claim.metric,
       machine = claim.machine, profiles = claim.profiles }
     if row then
       by_seed, gap = measure(here, row, results)
     end
-    local title = row and (claim.rows and row.title or row.model.title) or name
-    items[i] = { title = title, row = row, by_seed = by_seed, standing = i, mean = statistics.mean(listed(by_seed)),
+    local title = row and (claim.rows and row.title or row.model.title) or member
+    items[i] = { title = title, by_seed = by_seed, standing = i, mean = statistics.mean(listed(by_seed)),
       obstacle = row and obstacle(here, row, results) }
     reason = reason or not items[i].mean and (gap or "not run") or nil
   end
@@ -473,14 +497,16 @@ local function judge_steps(entry, items)
   entry.verdict = ({ "reproduced", "within spread", "underpowered", "not reproduced" })[worst]
 end
 
-local function judge_order(claim, results)
-  local entry = { claim = claim, text = claim.text, expected = "", measured = "-" }
-  local items, reason = order_items(claim, results)
+local function judge_order(claim, rows, results)
+  local first = rows[1]
+  local entry = { claim = claim, row = claim.models and first and first.name or nil, expected = "", measured = "-",
+    text = claim.models and first and text_for(claim, first) or claim.text,
+    network = claim.rows and first and first.model.title or nil }
+  local items, reason = order_items(claim, rows, results)
   local titles = {}
   for i, item in ipairs(items) do
     titles[i] = item.title
     entry.obstacle = entry.obstacle or item.obstacle
-    entry.network = entry.network or (claim.rows and item.row and item.row.model.title) or nil
   end
   entry.expected = table.concat(titles, " < ")
   entry.reason = entry.obstacle or reason
@@ -493,6 +519,15 @@ local function judge_order(claim, results)
     entry.measured = order_text(items)
   end
   return entry
+end
+
+-- Over rows there is one, over networks one for each row of ours.
+local function judge_orders(claim, results)
+  local entries = {}
+  for _, row in ipairs(claim.models and rows_for(results, claim.models[1], claim.row) or {}) do
+    entries[#entries + 1] = judge_order(claim, order_rows(claim, results, row.name), results)
+  end
+  return #entries > 0 and entries or { judge_order(claim, order_rows(claim, results), results) }
 end
 
 -- ---- all claims --------------------------------------------------------------------------------------------------
@@ -513,7 +548,7 @@ local function judge(claim, results, plan)
   elseif claim.kind == "unmeasured" then
     return { without_measurement(claim, claim.why) }
   elseif claim.kind == "order" then
-    return { judge_order(claim, results) }
+    return judge_orders(claim, results)
   end
   local entries, average = {}, claim.kind == "average"
   for _, row in ipairs(rows_for(results, average and claim.models[1] or claim.model, claim.row)) do
