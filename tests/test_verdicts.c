@@ -418,7 +418,8 @@ static void claims_without_records_say_so(void **state) {
   } cases[] = {
       {"table2", NETWORKS, "{ 'bp_fp32' }", 4},
       {"table3", NETWORKS, "{ 'bp_fp32' }", 3},
-      {"table4", "{ 'mlp', name = 'mlp_3x500', dataset = 'mnist' }", "{ 'bp_fp32' }, { 'bp_gdai8' }, { 'ff_int8' }", 13},
+      {"table4", "{ 'mlp', name = 'mlp_3x500', dataset = 'mnist' }", "{ 'bp_fp32' }, { 'bp_gdai8' }, { 'ff_int8' }",
+       13},
       {"fig2", "resnet18 = { dataset = 'cifar10' }", "{ 'bp_fp32' }, { 'bp_int8' }", 12},
       {"fig3",
        "{ 'mlp', name = 'hidden0', dataset = 'mnist' }, { 'mlp', name = 'hidden1', dataset = 'mnist' }, { 'mlp', name "
@@ -455,6 +456,63 @@ static void contradictions_are_arithmetic(void **state) {
   const double forward = 784.0 * 500 + 2 * 500.0 * 500 + 500.0 * 10, inputs = forward - 784.0 * 500;
   assert_float_equal(10 * (2 * forward + inputs) / 1e6, 22.99, 1e-9);
   assert_float_equal(10 * 4 * forward / 1e6, 35.88, 1e-9);
+}
+
+/* ---- cost to an accuracy --------------------------------------------------------------------------------------- */
+
+/* Epochs of 2, 3 and 4 s, 10, 20 and 30 J. */
+static json_t *record_by_epoch(const json_t *cell, const double accuracies[3]) {
+  json_t *record = make_record(cell, accuracies[2], 9, 60, 1, "CPU");
+  for (int i = 0; i < 3; i++)
+    json_array_append_new(json_object_get(record, "epochs"),
+                          json_pack("{s:i, s:f, s:f, s:f}", "epoch", i + 1, "validation_accuracy", accuracies[i],
+                                    "seconds", 2.0 + i, "joules", 10.0 * (i + 1)));
+  return record;
+}
+
+static json_t *report_costs(const char *levels) {
+  static const double good[] = {50, 80, 95.5}, bad[] = {40, 70, 62.5};
+  write_script(
+      "return experiment { name = 'x', profiles = { quick = { seeds = { 1 } } },\n"
+      "  models = { mlp = { dataset = 'mnist', title = 'Net' } }, algorithms = { { 'bp_fp32' }, { 'bp_int8' } },\n"
+      "  report = require 'lib.costs'.%s }\n",
+      levels);
+  json_t *plan = answer("plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(cells_of(plan), index, cell)
+      json_array_append_new(cells, found(cell, record_by_epoch(cell, index ? bad : good)));
+  json_decref(plan);
+  return answer("report", "quick", cells);
+}
+
+/* A sentence, wherever its lines were broken. */
+static void assert_says(const char *text, const char *sentence) {
+  char joined[TEXT_BYTES];
+  snprintf(joined, sizeof joined, "%s", text);
+  for (char *c = joined; *c; c++)
+    if (*c == '\n')
+      *c = ' ';
+  assert_contains(joined, sentence);
+}
+
+static void costs_to_an_accuracy_add_up(void **state) {
+  (void)state;
+  json_t *result = report_costs("report_to({ mlp = { quick = 80 } }, 'wanted')");
+  const char *text = text_of(result, "terminal");
+  assert_contains(text, "\nCost     s per epoch  s in all  s to 80 %  J per epoch  J in all  J to 80 %  In epochs\n");
+  assert_contains(text, "\nbp_fp32         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_contains(text, "\nbp_int8         3.00      9.00         -¹         20.0      60.0         -¹         -¹\n");
+  assert_contains(text, "- ¹ never reached 80 %: its best accuracy by epoch was 70.00 %");
+  assert_says(text, "The accuracy to reach is wanted: Net 80 %.");
+  json_decref(result);
+  /* The worse of the two ended with 62.5, which the better one had in its second epoch. */
+  result = report_costs("report");
+  text = text_of(result, "terminal");
+  assert_contains(text, "s to 62 %");
+  assert_contains(text, "\nbp_fp32         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_contains(text, "\nbp_int8         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_says(text, "lowest that a run ended with, rounded down: Net 62 %.");
+  json_decref(result);
 }
 
 /* ---- JUnit ----------------------------------------------------------------------------------------------------- */
@@ -576,12 +634,19 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(quantiles_are_those_of_students_t), cmocka_unit_test(chances_have_closed_forms),
-      cmocka_unit_test(intervals_and_seeds_agree),         cmocka_unit_test(verdicts_follow_from_intervals),
-      cmocka_unit_test(wrong_claims_are_refused),          cmocka_unit_test(table1_reproduces_itself),
-      cmocka_unit_test(table5_reproduces_itself),          cmocka_unit_test(figure6_reproduces_itself),
-      cmocka_unit_test(claims_without_records_say_so),     cmocka_unit_test(contradictions_are_arithmetic),
-      cmocka_unit_test(junit_is_what_parsers_read),        cmocka_unit_test(gates_on_claims_decide),
+      cmocka_unit_test(quantiles_are_those_of_students_t),
+      cmocka_unit_test(chances_have_closed_forms),
+      cmocka_unit_test(intervals_and_seeds_agree),
+      cmocka_unit_test(verdicts_follow_from_intervals),
+      cmocka_unit_test(wrong_claims_are_refused),
+      cmocka_unit_test(table1_reproduces_itself),
+      cmocka_unit_test(table5_reproduces_itself),
+      cmocka_unit_test(figure6_reproduces_itself),
+      cmocka_unit_test(claims_without_records_say_so),
+      cmocka_unit_test(contradictions_are_arithmetic),
+      cmocka_unit_test(costs_to_an_accuracy_add_up),
+      cmocka_unit_test(junit_is_what_parsers_read),
+      cmocka_unit_test(gates_on_claims_decide),
   };
   return cmocka_run_group_tests_name("verdicts", tests, set_up, tear_down);
 }

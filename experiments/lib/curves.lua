@@ -63,9 +63,15 @@ function curves.joules_to(record, level)
   return sum_to(record, curves.first_at(record, level), "joules")
 end
 
+function curves.last(record)
+  local list = accuracies(record)
+  return list[#list] and list[#list] > -math.huge and list[#list] or nil
+end
+
 function curves.best(record)
   local list = accuracies(record)
-  return #list > 0 and math.max(table.unpack(list)) or nil
+  local best = math.max(-math.huge, table.unpack(list))
+  return best > -math.huge and best or nil
 end
 
 -- How much accuracy changes from one epoch to the next, in points, over the later half of them.

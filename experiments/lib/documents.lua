@@ -316,7 +316,7 @@ local function data_note(row)
 end
 
 local function csv_row(results, model, row, name)
-  local metric, files, seeds = results.metrics[name], {}, {}
+  local metric, files, seeds = results_of.metric(name), {}, {}
   for _, cell in ipairs(row.cells) do
     if cell.record and metric.read(cell.record) then
       files[#files + 1] = cell.file
@@ -342,6 +342,9 @@ function documents.csv(results)
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
       for _, name in ipairs(csv_metrics) do
+        lines[#lines + 1] = csv_row(results, model, row, name)
+      end
+      for _, name in ipairs(model.exported) do
         lines[#lines + 1] = csv_row(results, model, row, name)
       end
     end

@@ -1,7 +1,8 @@
 -- Records as rows of numbers: what a report function gets.
 --
 --   results.profile, results.title
---   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
+--   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order; what the .csv
+--                            has besides the usual metrics of a model is in its list exported
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
@@ -83,6 +84,7 @@ local metrics = {
       local seconds, epochs = at_path(record, "time.train_seconds"), record.epochs and #record.epochs or 0
       return type(seconds) == "number" and epochs > 0 and seconds / epochs or nil
     end,
+    caveat = shared_machine,
     wants_own_machine = true,
   },
   energy_per_epoch = {
@@ -93,6 +95,7 @@ local metrics = {
       return type(joules) == "number" and epochs > 0 and joules / epochs or nil
     end,
     why = no_energy,
+    caveat = shared_machine,
     wants_own_machine = true,
   },
   step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
@@ -120,7 +123,11 @@ local metrics = {
 -- Where the metrics come from that metrics does not list: functions from a name to a metric or nil.
 local finders = {
   function(name)
-    return curves.metric(name, no_energy)
+    local metric = curves.metric(name, no_energy)
+    if metric and metric.wants_own_machine then
+      metric.caveat = shared_machine
+    end
+    return metric
   end,
 }
 
@@ -342,7 +349,8 @@ function results.new(plan, input)
     metrics = metrics,
   }, methods)
   for _, model in ipairs(plan.models) do
-    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {},
+      exported = {} }
     for _, row in ipairs(plan.rows) do
       local new = new_row(made, entry, row, plan, input)
       if #new.cells > 0 then
