@@ -883,6 +883,25 @@ static void experiment_runs_continues_and_reports(void **state) {
   assert_command(1, "check", "tests/lua/tiny.lua --profile strict", "A gate failed.");
 }
 
+/* One failed gate: status 1, and a file that says so. */
+static void check_writes_junit(void **state) {
+  (void)state;
+  char more[2 * PATH_MAX], path[PATH_MAX + 64];
+  struct ffb_error error;
+  size_t bytes;
+  snprintf(path, sizeof path, "%s/junit.xml", folder);
+  snprintf(more, sizeof more, "tests/lua/tiny.lua --profile strict --junit %s", path);
+  assert_command(1, "check", more, "A gate failed.");
+  char *text = file_read(path, &bytes, &error);
+  assert_non_null(text);
+  assert_contains(text, "<testsuites name=\"ffbench tiny.strict\" tests=\"1\" failures=\"1\">");
+  assert_contains(text, "<failure message=");
+  ffb_free(text);
+  snprintf(more, sizeof more, "tests/lua/tiny.lua --profile strict --junit %s/x.xml", path);
+  assert_command(1, "check", more, "name another file with --junit FILE");
+  assert_command(2, "report", "tests/lua/tiny.lua --profile strict --junit x.xml", "--junit");
+}
+
 static void tables_are_made_again_byte_for_byte(void **state) {
   (void)state;
   static const char *const names[] = {"tiny.md", "tiny.csv"};
@@ -981,6 +1000,7 @@ int main(void) {
       cmocka_unit_test(gates_decide),
       cmocka_unit_test(wrong_usage_has_status_2),
       cmocka_unit_test(experiment_runs_continues_and_reports),
+      cmocka_unit_test(check_writes_junit),
       cmocka_unit_test(tables_are_made_again_byte_for_byte),
       cmocka_unit_test(records_named_in_the_table_exist),
   };
