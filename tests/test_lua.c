@@ -636,6 +636,7 @@ static void report_shows_gaps_and_reasons(void **state) {
   assert_contains(markdown, "seed 2: seed 2 diverged in epoch 3, in fc2");
   assert_contains(markdown, "FF-INT8 one-pass");
   assert_contains(markdown, "memory of FF-INT8 tuned against BP-FP32");
+  assert_contains(markdown, "97.2 ±1.27 % (2 of 3)"); /* of BP-INT8, whose second seed diverged: 97.1 and 97.3 */
   assert_contains(markdown, "-44.0 %");
   assert_contains(markdown, "the paper contradicts itself");
   assert_contains(terminal, "BP-GDAI8");

@@ -379,7 +379,11 @@ local function judge_row(claim, row, results)
   local by_seed, gap = measure(claim, row, results)
   local values = listed(by_seed)
   entry.obstacle = obstacle(claim, row, results)
-  return give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
+  give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
+  if gap and #values > 0 then
+    entry.measured = ("%s (%d of %d)"):format(entry.measured, #values, #row.cells)
+  end
+  return entry
 end
 
 -- The mean over the networks for each seed that all of them have; where that are fewer than two seeds, one mean of means.
