@@ -90,4 +90,5 @@ return experiment {
     paper = { epochs = 100, seeds = { 1, 2, 3 } },
   },
   report = report,
+  claims = require "claims".fig2,
 }

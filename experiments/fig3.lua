@@ -85,4 +85,5 @@ return experiment {
     paper = { epochs = 30, seeds = { 1, 2, 3 } },
   },
   report = report,
+  claims = require "claims".fig3,
 }

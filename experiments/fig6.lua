@@ -18,7 +18,7 @@ local rows, defaults = {}, { mlp = {}, resnet18 = {} }
 for _, preset in ipairs(presets) do
   for _, reading in ipairs(readings) do
     local row = { "ff_int8", name = preset.name .. "_" .. reading.name, title = reading.title .. ", " .. preset.name,
-      preset = preset.name, paper = false }
+      preset = preset.name, paper = reading.paper }
     for option, value in pairs(reading.options) do
       row[option] = value
     end
@@ -105,4 +105,5 @@ return experiment {
     paper = { epochs = 250, seeds = { 1, 2, 3 }, models = { resnet18 = { epochs = 1000, seeds = { 1 } } } },
   },
   report = report,
+  claims = require "claims".fig6,
 }

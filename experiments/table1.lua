@@ -72,4 +72,5 @@ return experiment {
   },
   paper = printed,
   report = report,
+  claims = require "claims".table1,
 }

@@ -49,4 +49,5 @@ return experiment {
     paper = { epochs = 1, batch = 32, train_limit = 64, eval_limit = 32, skip_test = true },
   },
   report = report,
+  claims = require "claims".table2,
 }

@@ -45,6 +45,18 @@ static void set_share(json_t *sum, const char *key, const json_t *before, const 
   json_object_set_new(sum, key, json_real(seconds > 0 ? part / seconds : 0));
 }
 
+json_t *energy_of_epoch(const json_t *so_far, const json_t *epochs) {
+  bool known = json_is_number(json_object_get(so_far, "joules"));
+  double joules = number(so_far, "joules");
+  size_t index;
+  const json_t *epoch;
+  json_array_foreach((json_t *)epochs, index, epoch) {
+    known = known && json_is_number(json_object_get(epoch, "joules"));
+    joules -= number(epoch, "joules");
+  }
+  return known ? json_real(joules) : json_null();
+}
+
 json_t *energy_add(const json_t *before, const json_t *now) {
   if (!before)
     return json_deep_copy(now);

@@ -12,4 +12,8 @@ json_t *energy_json(const struct meter_result *result);
  * measured, or by another source. Borrows both. */
 json_t *energy_add(const json_t *before, const json_t *now);
 
+/* What an epoch that just ended took: the run's joules up to now less those of the epochs before it. Null where one of
+ * them is not known. Borrows both. */
+json_t *energy_of_epoch(const json_t *so_far, const json_t *epochs);
+
 #endif

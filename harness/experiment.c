@@ -29,7 +29,7 @@ static const char results_remedy[] = "name another folder with --results DIR";
 /* ---- the command line ----------------------------------------------------------------------------------------- */
 
 struct places {
-  const char *profile, *data, *results, *backend;
+  const char *profile, *data, *results, *backend, *junit;
   int64_t threads;
   bool dry_run, quiet;
 };
@@ -76,6 +76,14 @@ static const struct ffb_option training_options[] = {
      .offset = PLACE(quiet),
      .initial = "false",
      .help = "Show no progress."},
+    {.name = NULL},
+};
+
+static const struct ffb_option check_options[] = {
+    {.name = "junit",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(junit),
+     .help = "File for gates and claims as JUnit XML, which CI services show."},
     {.name = NULL},
 };
 
@@ -474,6 +482,12 @@ static int report_verb(struct experiment *experiment) {
   return command_line_fail(&error);
 }
 
+static bool write_junit(const struct experiment *experiment, const json_t *result, struct ffb_error *error) {
+  const char *text = json_string_value(json_object_get(result, "junit")), *path = experiment->places.junit;
+  return !path ||
+         file_replace(path, text ? text : "", text ? strlen(text) : 0, "name another file with --junit FILE", error);
+}
+
 static int check_verb(struct experiment *experiment) {
   struct ffb_error error = {0};
   json_t *result =
@@ -483,22 +497,27 @@ static int check_verb(struct experiment *experiment) {
   const char *text = json_string_value(json_object_get(result, "terminal"));
   json_int_t failed = json_integer_value(json_object_get(result, "failed"));
   printf("%s\n%s\n", text ? text : "", failed == 0 ? "No gate failed." : "A gate failed.");
+  bool written = write_junit(experiment, result, &error);
   json_decref(result);
+  if (!written)
+    return command_line_fail(&error);
   return failed == 0 ? 0 : 1;
 }
 
 struct verb {
   const char *name, *summary;
   int (*execute)(struct experiment *experiment);
-  bool trains;
+  const char *group; /* of options of its own */
+  const struct ffb_option *options;
 };
 
 static const struct verb verbs[] = {
-    {"run", "Train what an experiment lists and has no record of, then write its tables.", run_verb, true},
+    {"run", "Train what an experiment lists and has no record of, then write its tables.", run_verb, "Training",
+     training_options},
     {"report", "Write an experiment's tables from the records at hand; what is missing is shown as a gap.", report_verb,
-     false},
+     NULL, NULL},
     {"check", "Hold the records against the paper and the profile's gates; exit status 1 on a failed gate.", check_verb,
-     false},
+     "For CI", check_options},
 };
 
 static const struct verb *find_verb(const char *name) {
@@ -514,7 +533,8 @@ static bool begin(struct experiment *experiment, struct ffb_error *error) {
   if (!experiment->only || !experiment->set)
     return ffb_fail(error, "out of memory: close other programs");
   return ffb_options_default(place_options, &experiment->places, error) &&
-         ffb_options_default(training_options, &experiment->places, error);
+         ffb_options_default(training_options, &experiment->places, error) &&
+         ffb_options_default(check_options, &experiment->places, error);
 }
 
 static void end(struct experiment *experiment) {
@@ -526,15 +546,15 @@ static void end(struct experiment *experiment) {
   json_decref(experiment->only);
   json_decref(experiment->set);
   ffb_options_clear(place_options, &experiment->places);
+  ffb_options_clear(check_options, &experiment->places);
 }
 
 int experiment_command(int argc, char **argv) {
   struct experiment experiment = {0};
   const struct verb *verb = find_verb(argv[0]);
   struct ffb_error error = {0};
-  const struct command_table tables[] = {{"Where and how", place_options, &experiment.places},
-                                         {"Training", verb->trains ? training_options : NULL, &experiment.places},
-                                         {0}};
+  const struct command_table tables[] = {
+      {"Where and how", place_options, &experiment.places}, {verb->group, verb->options, &experiment.places}, {0}};
   const struct command_repeated repeated[] = {
       {"only", "KEY=VALUE,...", "Only runs of this algorithm, model, dataset or seed.", add_only, &experiment},
       {"set", "NAME=VALUE", "Another value for every run that has the option: epochs, seeds=1,2, model.NAME.", add_set,

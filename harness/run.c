@@ -91,8 +91,8 @@ static void work_pause(struct run *run) {
   run->ledger.epoch_seconds += seconds;
 }
 
-/* Bring the ledger up to date; only while paused. */
-static void settle(struct run *run) {
+/* The ledger's energy up to now; only while paused. */
+static void settle_energy(struct run *run) {
   struct meter_result result;
   meter_window_result(run->window, &result);
   json_t *now = energy_json(&result);
@@ -100,6 +100,11 @@ static void settle(struct run *run) {
   bool nothing_new = run->energy_before && !run->window_begun;
   run->ledger.energy = nothing_new ? json_deep_copy(run->energy_before) : energy_add(run->energy_before, now);
   json_decref(now);
+}
+
+/* Bring the ledger up to date; only while paused. */
+static void settle(struct run *run) {
+  settle_energy(run);
   provenance_count(&run->provenance, &run->ledger);
 }
 
@@ -282,10 +287,12 @@ static bool evaluate_epoch(struct run *run, struct accuracies *accuracies, struc
 static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *statistics, bool diverged,
                         const struct accuracies *accuracies, struct ffb_error *error) {
   struct ledger *ledger = &run->ledger;
-  json_t *epoch = json_pack("{s:I, s:o, s:o, s:o, s:f, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
-                            value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
-                            "validation_accuracy", value_number(accuracies->validation), "seconds",
-                            ledger->epoch_seconds, "not_finite", (json_int_t)statistics->not_finite);
+  settle_energy(run);
+  json_t *epoch =
+      json_pack("{s:I, s:o, s:o, s:o, s:f, s:o, s:I}", "epoch", (json_int_t)ledger->epoch + 1, "loss",
+                value_number(statistics->loss), "train_accuracy", value_number(statistics->train_accuracy),
+                "validation_accuracy", value_number(accuracies->validation), "seconds", ledger->epoch_seconds, "joules",
+                energy_of_epoch(ledger->energy, ledger->epochs), "not_finite", (json_int_t)statistics->not_finite);
   if (reads_test_by_epoch(run))
     json_object_set_new(epoch, "test_accuracy", value_number(accuracies->test));
   if (json_array_append_new(ledger->epochs, epoch))

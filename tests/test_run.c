@@ -536,6 +536,31 @@ static void energy_of_two_parts_adds_up(void **state) {
   json_decref(unknown);
 }
 
+/* 10 J in the first epoch and 5 J after it; also where the run was resumed in between. */
+static void energy_of_an_epoch_is_what_came_since(void **state) {
+  (void)state;
+  static const struct {
+    const char *so_far, *epochs;
+    double joules; /* -1: not known */
+  } cases[] = {{"{\"joules\": 10}", "[]", 10},
+               {"{\"joules\": 15}", "[{\"joules\": 10}]", 5},
+               {"{\"joules\": 15}", "[{\"joules\": 4.5}, {\"joules\": 5.5}]", 5},
+               {"{\"joules\": null}", "[{\"joules\": 10}]", -1},
+               {"{\"joules\": 15}", "[{\"joules\": null}]", -1},
+               {"{\"joules\": 15}", "[{}]", -1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    json_t *so_far = parse(cases[i].so_far), *epochs = parse(cases[i].epochs);
+    json_t *joules = energy_of_epoch(so_far, epochs);
+    if (cases[i].joules < 0)
+      assert_true(json_is_null(joules));
+    else
+      assert_float_equal(json_number_value(joules), cases[i].joules, 1e-12);
+    json_decref(joules);
+    json_decref(so_far);
+    json_decref(epochs);
+  }
+}
+
 static void numbers_that_json_lacks_are_strings(void **state) {
   (void)state;
   static const double numbers[] = {0.05, -3, (double)INFINITY, -(double)INFINITY};
@@ -799,6 +824,7 @@ int main(void) {
       cmocka_unit_test(ledger_survives_a_checkpoint),
       cmocka_unit_test(divergence_reads_well),
       cmocka_unit_test(energy_of_two_parts_adds_up),
+      cmocka_unit_test(energy_of_an_epoch_is_what_came_since),
       cmocka_unit_test(numbers_that_json_lacks_are_strings),
       cmocka_unit_test(durations_read_well),
       cmocka_unit_test(record_name_changes_with_what_differs),

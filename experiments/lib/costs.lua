@@ -1,4 +1,5 @@
 -- The report of Table V's kind: what each algorithm reaches and what it costs, ours beside the paper's.
+local curves = require "lib.curves"
 local tables = require "lib.tables"
 
 local costs = {}
@@ -84,18 +85,88 @@ local function relative_table(model, base)
   return list
 end
 
+-- ---- to an accuracy ----------------------------------------------------------------------------------------------
+
+-- The lowest accuracy that a run of this network ended with, in whole per cent, so that every run gets there; runs that
+-- diverged do not count.
+local function common_level(model)
+  local lowest
+  for _, row in ipairs(model.rows) do
+    for _, cell in ipairs(row.cells) do
+      local last = cell.record and cell.record.status == "done" and curves.last(cell.record)
+      lowest = last and math.min(lowest or last, last) or lowest
+    end
+  end
+  return lowest and lowest // 1
+end
+
+local function level_of(model, results, levels)
+  local of_model = levels[model.name] or levels[model.model] or {}
+  return of_model[results.profile] or common_level(model)
+end
+
+-- What an epoch, the whole run, and training up to an accuracy take.
+local function effort_table(model, level)
+  local columns, metrics = { { title = "Cost", align = "left" } }, {}
+  local function add(title, metric, known)
+    columns[#columns + 1] = { title = title, align = "right" }
+    metrics[#metrics + 1] = metric
+    model.exported[#model.exported + 1] = not known and metric or nil
+  end
+  for _, cost in ipairs { { "s", "time" }, { "J", "energy" } } do
+    add(cost[1] .. " per epoch", cost[2] .. "_per_epoch", cost[2] == "time")
+    add(cost[1] .. " in all", cost[2], true)
+    if level then
+      add(("%s to %g %%"):format(cost[1], level), ("%s_to_%g"):format(cost[2], level))
+    end
+  end
+  if level then
+    add("In epochs", ("epochs_to_%g"):format(level))
+  end
+  local list = tables.new(columns)
+  for _, row in ipairs(model.rows) do
+    local texts = { row.title }
+    for i, metric in ipairs(metrics) do
+      texts[i + 1] = row:text(metric, metric:find("^epochs") and "%.1f" or nil)
+    end
+    list:add(table.unpack(texts))
+  end
+  return list
+end
+
+local function levels_text(results, levels, origin)
+  local given, found = {}, {}
+  for _, model in ipairs(results.models) do
+    local level = level_of(model, results, levels)
+    local of_model = levels[model.name] or levels[model.model] or {}
+    if level then
+      table.insert(of_model[results.profile] and given or found, ("%s %g %%"):format(model.title, level))
+    end
+  end
+  local text = ""
+  if #given > 0 then
+    text = (" The accuracy to reach is %s: %s."):format(origin, table.concat(given, ", "))
+  end
+  if #found > 0 then
+    text = text .. (" The accuracy to reach is the lowest that a run ended with, rounded down: %s.")
+      :format(table.concat(found, ", "))
+  end
+  return "Cost to an accuracy is that of training up to the end of the first epoch that had it on the validation split; the "
+    .. "last column says which epoch that was." .. text
+end
+
+-- ---- in detail ---------------------------------------------------------------------------------------------------
+
 local function detail_table(model)
   local columns = { { title = "In detail", align = "left" } }
-  for _, title in ipairs { "Seeds", "Epochs", "s per epoch", "ms per step", "J per epoch", "Resident MB" } do
+  for _, title in ipairs { "Seeds", "Epochs", "ms per step", "Resident MB" } do
     columns[#columns + 1] = { title = title, align = "right" }
   end
   local list = tables.new(columns)
   for _, row in ipairs(model.rows) do
-    local energy, count = row:mean("energy"), #row:numbers("time_per_epoch")
-    local record = row:record()
+    local count, record = #row:numbers("time_per_epoch"), row:record()
     local epochs = record and #(record.epochs or {}) or 0
-    list:add(row.title, count > 0 and tostring(count) or "-", epochs > 0 and tostring(epochs) or "-",
-      row:plain("time_per_epoch"), row:plain("step"), energy and epochs > 0 and ("%.1f"):format(energy / epochs) or "-",
+    list:add(row.title, count > 0 and tostring(count) or "-", epochs > 0 and tostring(epochs) or "-", row:plain("step"),
       row:text("resident"))
   end
   return list
@@ -121,8 +192,7 @@ local function memory_table(model)
   return list
 end
 
--- A report function: for each model the numbers, their change against BP-FP32, and details.
-function costs.report(results)
+local function report(results, levels, origin)
   local blocks = {}
   for _, model in ipairs(results.models) do
     blocks[#blocks + 1] = { heading = model.title }
@@ -131,13 +201,27 @@ function costs.report(results)
     if base and #model.rows > 1 then
       blocks[#blocks + 1] = relative_table(model, base)
     end
+    blocks[#blocks + 1] = effort_table(model, level_of(model, results, levels))
     blocks[#blocks + 1] = detail_table(model)
     blocks[#blocks + 1] = memory_table(model)
   end
   blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard "
     .. "deviation. Time and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident "
     .. "memory is the whole process at its largest, libraries and dataset included."
+  blocks[#blocks + 1] = levels_text(results, levels, origin)
   return blocks
+end
+
+-- A report function: for each model the numbers, their change against BP-FP32, the cost up to an accuracy, and details.
+function costs.report(results)
+  return report(results, {})
+end
+
+-- The same with accuracies to reach, {model = {profile = per cent}}, and where they come from.
+function costs.report_to(levels, origin)
+  return function(results)
+    return report(results, levels, origin)
+  end
 end
 
 return costs

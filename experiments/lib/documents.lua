@@ -106,14 +106,12 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local verdict_order = { "reproduced", "within spread", "not reproduced", "the paper contradicts itself", "not measured" }
-
 local function count_text(entries)
   local counts, parts = {}, {}
   for _, entry in ipairs(entries) do
     counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
   end
-  for _, verdict in ipairs(verdict_order) do
+  for _, verdict in ipairs(verdicts.order) do
     if counts[verdict] then
       parts[#parts + 1] = ("%d %s"):format(counts[verdict], verdict)
     end
@@ -162,9 +160,10 @@ local function verdict_lines(entries)
       table.insert(unmeasured[entry.reason], entry)
     elseif entry.claim.kind == "contradiction" then
       lines[#lines + 1] = ("%s: %s (%s). %s"):format(entry.verdict, entry.text, entry.claim.place, entry.reason)
-    elseif entry.claim.kind == "order" then
+    elseif not entry.claim.paper then
       local where = networks > 1 and entry.network and entry.network .. ", " or ""
-      lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(entry.verdict, where, entry.text, entry.expected, entry.measured)
+      lines[#lines + 1] = ("%s: %s%s: %s; here %s"):format(verdicts.text(entry), where, entry.text,
+        entry.expected, entry.measured)
     end
   end
   for _, reason in ipairs(reasons) do
@@ -174,18 +173,18 @@ local function verdict_lines(entries)
   return lines
 end
 
--- One table for each network, and one for what is said of all.
+-- Of the paper's numbers, its sentences being lines: one table for each network, and one for what is said of all.
 local function verdict_tables(entries)
   local several, lists, of_network = count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
-    if entry.verdict ~= "not measured" and entry.claim.kind ~= "contradiction" and entry.claim.kind ~= "order" then
+    if entry.verdict ~= "not measured" and entry.claim.paper then
       local title = several and (entry.network or "All networks") or "Claim"
       if not of_network[title] then
         of_network[title] = tables.new { { title = title, align = "left" }, { title = "Paper", align = "right" },
           { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
         lists[#lists + 1] = of_network[title]
       end
-      of_network[title]:add(entry.text, entry.expected, entry.measured, entry.verdict)
+      of_network[title]:add(entry.text, entry.expected, entry.measured, verdicts.text(entry))
     end
   end
   return lists
@@ -342,7 +341,7 @@ local function data_note(row)
 end
 
 local function csv_row(results, model, row, name)
-  local metric, files, seeds = results.metrics[name], {}, {}
+  local metric, files, seeds = results_of.metric(name), {}, {}
   for _, cell in ipairs(row.cells) do
     if cell.record and metric.read(cell.record) then
       files[#files + 1] = cell.file
@@ -371,6 +370,9 @@ function documents.csv(results)
         for _, name in ipairs(list) do
           lines[#lines + 1] = csv_row(results, model, row, name)
         end
+      end
+      for _, name in ipairs(model.exported) do
+        lines[#lines + 1] = csv_row(results, model, row, name)
       end
     end
   end

@@ -9,6 +9,8 @@ require "lib.globals"(_G, host.nearest)
 local locate = require "lib.locate"
 local results = require "lib.results"
 local documents = require "lib.documents"
+local gates = require "lib.gates"
+local junit = require "lib.junit"
 local verdicts = require "lib.verdicts"
 
 local known = setmetatable({}, { __mode = "k" }) -- descriptions that went through experiment { ... }
@@ -664,7 +666,7 @@ local function experiment(description)
     plan.profiles[name] = read_profile(profile, plan.models, plan.rows, { "profiles", name })
   end
   plan.claims = verdicts.read_claims(description.claims or {}, refuse)
-  plan.gates = verdicts.read_gates(description.gates or {}, plan, refuse)
+  plan.gates = gates.read(description.gates or {}, plan, refuse)
   local marker = {}
   known[marker] = plan
   return marker
@@ -695,8 +697,10 @@ end
 
 function modes.check(plan)
   local outcome = results.new(plan, input)
-  local gates, failed = verdicts.gates(outcome, plan)
-  return { terminal = documents.terminal(documents.check(outcome, plan, gates)), failed = failed, gates = gates }
+  local judged = verdicts.judge(outcome, plan)
+  local list, failed = gates.judge(outcome, plan, judged)
+  return { terminal = documents.terminal(documents.check(outcome, plan, list)), failed = failed, gates = list,
+    verdicts = verdicts.plain(judged), junit = junit.text(outcome, list, judged) }
 end
 
 local function finish(value)

@@ -77,12 +77,14 @@ function gradients.title(measure)
   return of.unit and ("%s (%s)"):format(of.title, of.unit) or of.title
 end
 
--- The mean over the seeds with its spread, or a dash with the reason.
-function gradients.text(results, row, epoch, measure)
-  local name, of = ("gradients.%s.%s"):format(epoch, measure), measures[measure]
-  results.metrics[name] = {
-    title = ("%s of the gradient, epoch %s"):format(of.title, epoch),
+-- gradients.1.kurtosis is that after the first epoch.
+local function metric_of(name)
+  local stage, measure = name:match("^gradients%.(%w+)%.([%w_]+)$")
+  local of, epoch = measures[measure], math.tointeger(tonumber(stage)) or stage
+  return of and {
+    title = ("%s of the gradient, epoch %s"):format(of.title, stage),
     unit = of.unit or "",
+    wants_data = true,
     read = function(record)
       local layer = layer_of(record, epoch)
       return layer and of.read(layer)
@@ -90,8 +92,13 @@ function gradients.text(results, row, epoch, measure)
     why = function(record)
       return layer_of(record, epoch) and measure == "reach" and "beyond the histogram" or nil
     end,
-  }
-  return row:text(name, of.digits)
+  } or nil
+end
+table.insert(results_of.finders, metric_of)
+
+-- The mean over the seeds with its spread, or a dash with the reason.
+function gradients.text(_, row, epoch, measure)
+  return row:text(("gradients.%s.%s"):format(epoch, measure), measures[measure].digits)
 end
 
 function gradients.histogram(row, epoch, least)

@@ -83,7 +83,8 @@ local metrics = {
 local names = {}
 for i, metric in ipairs(metrics) do
   names[i] = metric[1]
-  results_of.metrics[metric[1]] = { title = metric[2], unit = metric[4] or "operations", read = metric[3], why = why_not }
+  results_of.metrics[metric[1]] = { title = metric[2], unit = metric[4] or "operations", read = metric[3], why = why_not,
+    exact = true }
 end
 
 -- The paper's Table IV under the names of these metrics: paper.table4 -> {row = {metric = number}}.

@@ -1,7 +1,8 @@
 -- Records as rows of numbers: what a report function gets.
 --
 --   results.profile, results.title
---   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
+--   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order; what the .csv
+--                            has besides the usual metrics of a model is in its list exported
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
 --   results.exported         names of metrics that the .csv has besides the usual ones
@@ -10,8 +11,10 @@
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
--- A metric is a name from results.metrics, or the path of a number in the record ("time.evaluation_seconds").
+-- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
+-- ("time.evaluation_seconds").
 
+local curves = require "lib.curves"
 local statistics = require "lib.statistics"
 
 local words = { inf = math.huge, ["-inf"] = -math.huge, nan = 0 / 0 }
@@ -58,6 +61,7 @@ local function diverged(record)
   return ("seed %s diverged in epoch %s%s: the loss was no longer finite"):format(seed, place.epoch, where)
 end
 
+-- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
 local metrics = {
   accuracy = {
     title = "test accuracy",
@@ -81,6 +85,19 @@ local metrics = {
       local seconds, epochs = at_path(record, "time.train_seconds"), record.epochs and #record.epochs or 0
       return type(seconds) == "number" and epochs > 0 and seconds / epochs or nil
     end,
+    caveat = shared_machine,
+    wants_own_machine = true,
+  },
+  energy_per_epoch = {
+    title = "energy of training per epoch",
+    unit = "J",
+    read = function(record)
+      local joules, epochs = at_path(record, "energy.joules"), record.epochs and #record.epochs or 0
+      return type(joules) == "number" and epochs > 0 and joules / epochs or nil
+    end,
+    why = no_energy,
+    caveat = shared_machine,
+    wants_own_machine = true,
   },
   step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
   energy = {
@@ -91,7 +108,8 @@ local metrics = {
     caveat = shared_machine,
     wants_own_machine = true,
   },
-  memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6) },
+  memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
+  parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
   resident = {
     title = "peak resident memory",
     unit = "MB",
@@ -103,8 +121,29 @@ local metrics = {
   },
 }
 
+-- Where the metrics come from that metrics does not list: functions from a name to a metric or nil.
+local finders = {
+  function(name)
+    local metric = curves.metric(name, no_energy)
+    if metric and metric.wants_own_machine then
+      metric.caveat = shared_machine
+    end
+    return metric
+  end,
+}
+
+-- Counts of operations and of bytes depend on no seed.
+local function path_metric(name)
+  local exact = name:find("^operations%.") or name:find("^memory%.peak") or nil
+  return { title = name, unit = "", read = scaled(name, 1), exact = exact }
+end
+
 local function metric_of(name)
-  return metrics[name] or { title = name, unit = "", read = scaled(name, 1) }
+  local metric = metrics[name]
+  for _, find in ipairs(finders) do
+    metric = metric or find(name)
+  end
+  return metric or path_metric(name)
 end
 
 -- ---- one row -----------------------------------------------------------------------------------------------------
@@ -301,7 +340,8 @@ local function new_row(results, model, row, plan, input)
   return made
 end
 
-local results = { metrics = metrics, at_path = at_path, number_text = number_text, digits_of = digits_of }
+local results = { metrics = metrics, metric = metric_of, finders = finders,
+  at_path = at_path, number_text = number_text, digits_of = digits_of }
 
 -- plan: from lib.experiment; input.cells: what the program found for each cell of the plan.
 function results.new(plan, input)
@@ -310,7 +350,8 @@ function results.new(plan, input)
     metrics = metrics, exported = {},
   }, methods)
   for _, model in ipairs(plan.models) do
-    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {},
+      exported = {} }
     for _, row in ipairs(plan.rows) do
       local new = new_row(made, entry, row, plan, input)
       if #new.cells > 0 then

@@ -1,43 +1,55 @@
--- Claims of the paper, each with a verdict, and gates, which decide the exit status of `ffbench check`.
+-- Claims of the paper, each with a verdict. docs/claims.md says what a verdict means and how it is found.
 --
 -- A claim is data:
 --   id, text, place        its name, what is claimed in our words ({row}: our row's title), where the paper says so
---   kind                   value | difference (row - base) | change (row against base, %) | order | contradiction |
---                          average (mean over `models` of a change)
---   model, row, base       names from the paper's tables (a row of ours stands for the paper's row that it names)
+--   kind                   value | difference (row - base) | change (row against base, %) | share (row of base, %) | order |
+--                          average (over `models`, of a change or a difference) | contradiction | unmeasured
+--   model, row, base       names from the paper's tables: a row of ours stands for the paper's row that it names, or has that
+--                          name itself
+--   base_model             the base's network where it is another one; base is then left out where it is the same row
 --   metric                 as in lib.results
 --   paper, tolerance       the number, and for each profile how far off still counts (a profile left out: not judged);
---   at_most, at_least      or a bound in place of both
---   rows                   order: from the smallest to the largest
+--   at_most, at_least      or a bound or two in place of both
+--   resolution             of a bound: half the interval that is narrow enough to judge by (without: the interval must keep
+--                          clear of the bound); of an order the same in per cent of the smaller number
+--   rows, or row + models  order: from the smallest to the largest; with base, of the differences
 --   machine                only judged on a machine of that name
 --   profiles               only judged in these
 --   evidence               contradiction: the arithmetic
--- and a gate is {row = or rows =, model =, dataset =, metric =, at_least =, at_most =}, {row =, finishes = true} (with
--- may_diverge = true a run that diverged counts as finished: it is a result) or {claim =}.
+--   why                    unmeasured: the reason
 
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
 
 local verdicts = {}
 
+-- From the best to the least that can be said; how reports list them.
+verdicts.order = { "reproduced", "within spread", "not reproduced", "underpowered", "the paper contradicts itself",
+  "not measured" }
+
 -- ---- reading -----------------------------------------------------------------------------------------------------
 
 local claim_keys = {
   id = "string", text = "string", place = "string", kind = "string", model = "string", row = "string", base = "string",
-  metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number", rows = "table",
-  models = "table", machine = "string", profiles = "table", evidence = "string",
+  base_model = "string", metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number",
+  resolution = "number", rows = "table", models = "table", machine = "string", profiles = "table", evidence = "string",
+  why = "string",
 }
 
 local kinds = {
   value = { "model", "row", "metric" },
-  difference = { "model", "row", "base", "metric" },
-  change = { "model", "row", "base", "metric" },
-  order = { "model", "rows", "metric" },
+  difference = { "model", "row", "metric" },
+  change = { "model", "row", "metric" },
+  share = { "model", "row", "metric" },
+  order = { "metric" },
   average = { "models", "row", "base", "metric" },
   contradiction = { "evidence" },
+  unmeasured = { "why" },
 }
+local compared = { difference = true, change = true, share = true }
+local without_range = { order = true, contradiction = true, unmeasured = true }
 
-local function check_fields(item, keys, path, refuse)
+function verdicts.check_fields(item, keys, path, refuse)
   for key, value in pairs(item) do
     if not keys[key] then
       refuse(path, 'unknown key "%s" in %s[%s]', tostring(key), path[1], tostring(path[#path]))
@@ -51,7 +63,7 @@ local function check_claim(claim, path, refuse)
   if type(claim) ~= "table" then
     refuse(path, "a claim is a table, not a %s", type(claim))
   end
-  check_fields(claim, claim_keys, path, refuse)
+  verdicts.check_fields(claim, claim_keys, path, refuse)
   local needed = kinds[claim.kind]
   if not needed then
     refuse(path, 'claim "%s" is of unknown kind "%s"', tostring(claim.id), tostring(claim.kind))
@@ -61,9 +73,13 @@ local function check_claim(claim, path, refuse)
       refuse(path, 'claim "%s" has no %s', tostring(claim.id), key)
     end
   end
-  local bound = claim.at_most or claim.at_least
-  if claim.kind ~= "order" and claim.kind ~= "contradiction" and not bound and not (claim.paper and claim.tolerance) then
+  local range = claim.at_most or claim.at_least or (claim.paper and claim.tolerance)
+  if not without_range[claim.kind] and not range then
     refuse(path, 'claim "%s" needs paper and tolerance, or at_most or at_least', claim.id)
+  elseif compared[claim.kind] and not (claim.base or claim.base_model) then
+    refuse(path, 'claim "%s" needs base, or base_model', claim.id)
+  elseif claim.kind == "order" and not (claim.rows and claim.model) and not (claim.row and claim.models) then
+    refuse(path, 'claim "%s" needs model and rows, or row and models', claim.id)
   end
 end
 
@@ -79,84 +95,106 @@ function verdicts.read_claims(claims, refuse)
   return claims
 end
 
-local gate_keys = {
-  row = "string", rows = "table", model = "string", dataset = "string", metric = "string", at_least = "number",
-  at_most = "number", finishes = "boolean", may_diverge = "boolean", claim = "string",
-}
+-- ---- rows --------------------------------------------------------------------------------------------------------
 
-local function check_gate(gate, plan, path, refuse)
-  if type(gate) ~= "table" then
-    refuse(path, "a gate is a table, not a %s", type(gate))
-  end
-  check_fields(gate, gate_keys, path, refuse)
-  local rows, claims = {}, {}
-  for _, row in ipairs(plan.rows) do
-    rows[row.name] = true
-  end
-  for _, claim in ipairs(plan.claims) do
-    claims[claim.id] = true
-  end
-  for _, name in ipairs(gate.rows or { gate.row }) do
-    if not rows[name] then
-      refuse(path, 'this experiment has no row "%s"', tostring(name))
-    end
-  end
-  if gate.claim and not claims[gate.claim] then
-    refuse(path, 'this experiment has no claim "%s"', gate.claim)
-  end
-  local judges = gate.finishes or (gate.metric and (gate.at_least or gate.at_most))
-  if not gate.claim and not ((gate.row or gate.rows) and judges) then
-    refuse(path, "a gate needs row and metric with at_least or at_most, or row and finishes = true, or claim")
-  end
+local function is_model(model, name)
+  return model.name == name or model.model == name
 end
 
-function verdicts.read_gates(gates, plan, refuse)
-  for profile, list in pairs(gates) do
-    if not plan.profiles[profile] then
-      refuse({ "gates", profile }, 'gates for a profile "%s", which this experiment does not have', tostring(profile))
-    end
-    for i, gate in ipairs(list) do
-      check_gate(gate, plan, { "gates", profile, i }, refuse)
-    end
-  end
-  return gates
+local function stands_for(row, name)
+  return row.paper and (row.paper == name or row.name == name)
 end
-
--- ---- measuring ---------------------------------------------------------------------------------------------------
 
 -- Rows of ours that stand for a row of the paper.
-local function rows_for(results, model_name, paper_name)
+local function rows_for(results, model_name, name)
   local found = {}
   for _, model in ipairs(results.models) do
-    if model.name == model_name or model.model == model_name then
+    if is_model(model, model_name) then
       for _, row in ipairs(model.rows) do
-        if row.paper == paper_name then
-          found[#found + 1] = row
-        end
+        found[#found + 1] = stands_for(row, name) and row or nil
       end
     end
   end
   return found
 end
 
-local function difference(value, base)
-  return value - base
+local function differing_options(row, other)
+  local a, b, count = row.cells[1].config.options or {}, other.cells[1].config.options or {}, 0
+  for name, value in pairs(a) do
+    count = count + (b[name] ~= value and 1 or 0)
+  end
+  for name in pairs(b) do
+    count = count + (a[name] == nil and 1 or 0)
+  end
+  return count
 end
 
-local function change(value, base)
-  return base ~= 0 and 100 * (value / base - 1) or nil
-end
-
--- Pairs of runs with the same seed, so that what a seed does to both cancels.
-local function paired(row, base, metric, combine)
-  local values, of_base, of_row = {}, base:by_seed(metric), row:by_seed(metric)
-  for _, cell in ipairs(row.cells) do
-    local seed = cell.config.seed
-    if of_row[seed] and of_base[seed] then
-      values[#values + 1] = combine(of_row[seed], of_base[seed])
+-- The row that another one is compared with: of several that would do the one that has its name, else the most alike.
+local function base_for(claim, row, results)
+  local best, least
+  for _, candidate in ipairs(rows_for(results, claim.base_model or row.model.name, claim.base or claim.row)) do
+    local differing = candidate.name == row.name and -1 or differing_options(row, candidate)
+    if not least or differing < least then
+      best, least = candidate, differing
     end
   end
+  return best
+end
+
+-- Whether the experiment lists such a row, whatever --only picked of it.
+local function is_planned(plan, name)
+  for _, row in ipairs(plan.rows) do
+    if stands_for(row, name) then
+      return true
+    end
+  end
+  return false
+end
+
+-- ---- measuring ---------------------------------------------------------------------------------------------------
+
+local combine = {
+  difference = function(value, base)
+    return value - base
+  end,
+  change = function(value, base)
+    return base ~= 0 and 100 * (value / base - 1) or nil
+  end,
+  share = function(value, base)
+    return base ~= 0 and 100 * value / base or nil
+  end,
+}
+
+-- {seed = value} of runs with the same seed in both, so that what a seed does to both cancels.
+local function pair(of_row, of_base, how)
+  local values = {}
+  for seed, value in pairs(of_row) do
+    values[seed] = of_base[seed] and how(value, of_base[seed])
+  end
   return values
+end
+
+local function listed(by_seed)
+  local values = {}
+  for _, value in pairs(by_seed) do
+    values[#values + 1] = value
+  end
+  return values
+end
+
+-- {seed = value} of what a claim is about, and why some or all are missing.
+local function measure(claim, row, results)
+  local of_row = row:by_seed(claim.metric)
+  if not (claim.base or claim.base_model) then
+    return of_row, row:gap(claim.metric)
+  end
+  local base = base_for(claim, row, results)
+  if not base then
+    return {}, "no row here to compare with"
+  end
+  local gap = row:gap(claim.metric) or base:gap(claim.metric)
+  local values = pair(of_row, base:by_seed(claim.metric), combine[claim.kind] or combine.difference)
+  return values, gap or (#listed(values) == 0 and "no seed that both rows have" or nil)
 end
 
 local function synthetic(row)
@@ -199,31 +237,24 @@ local function judged_in(claim, profile)
   return claim.profiles == nil
 end
 
--- Why a claim cannot be judged with this row, or nil.
-local function obstacle(claim, row, results)
+local function row_obstacle(claim, row, profile)
   if claim.machine and other_machine(row, claim.machine) then
     return ("seconds and joules compare only on the paper's board, %s; their changes are judged"):format(claim.machine)
   end
-  local metric = results_of.metrics[claim.metric]
-  if metric and metric.wants_data and synthetic(row) then
+  local metric = results_of.metric(claim.metric)
+  if metric.wants_data and synthetic(row) then
     return synthetic(row)
   end
-  if not judged_in(claim, results.profile) then
-    return ("profile %s is too small to judge by"):format(results.profile)
+  if not judged_in(claim, profile) then
+    return ("profile %s is too small to judge by"):format(profile)
   end
-  return metric and metric.wants_own_machine and shared_machine(row) and "other programs used the machine meanwhile" or nil
+  return metric.wants_own_machine and shared_machine(row) and "other programs used the machine meanwhile" or nil
 end
 
-local function measure(claim, row, results)
-  if claim.kind == "value" then
-    return row:numbers(claim.metric), row:gap(claim.metric)
-  end
-  local base = rows_for(results, claim.model, claim.base)[1]
-  if not base then
-    return {}, "the experiment has no such row to compare with"
-  end
-  local values = paired(row, base, claim.metric, claim.kind == "change" and change or difference)
-  return values, row:gap(claim.metric) or base:gap(claim.metric)
+-- Why a claim cannot be judged with this row and what it is compared with, or nil.
+local function obstacle(claim, row, results)
+  local base = (claim.base or claim.base_model) and base_for(claim, row, results)
+  return row_obstacle(claim, row, results.profile) or (base and row_obstacle(claim, base, results.profile)) or nil
 end
 
 -- ---- judging -----------------------------------------------------------------------------------------------------
@@ -235,39 +266,90 @@ local function range_of(claim, profile)
   return claim.at_least or -math.huge, claim.at_most or math.huge
 end
 
-local function judge_numbers(claim, values, profile)
-  local mean, half = statistics.mean(values), statistics.half_interval(values)
-  local low, high = range_of(claim, profile)
-  if mean >= low and mean <= high then
-    return "reproduced"
-  elseif half and mean + half >= low and mean - half <= high then
-    return "within spread"
+-- Half of the 95 % interval; 0 where no seed changes the number, nil where one seed cannot tell.
+local function half_interval(values, metric)
+  if results_of.metric(metric).exact then
+    return 0
   end
-  return "not reproduced"
+  local half = statistics.half_interval(values)
+  return half and (half == half and half or 0) -- infinite numbers have no spread
 end
 
-local units = { difference = "points", change = "%", average = "%" }
+-- How many seeds would make half of the interval `half`, if their mean and spread stayed as they are.
+local function seeds_text(values, half)
+  local seeds = statistics.seeds_for(statistics.deviation(values), half)
+  return seeds and ("%d seeds"):format(seeds) or ("over %d seeds"):format(statistics.most_seeds)
+end
+
+-- Fills in the verdict: of the mean, its interval, and the range that the claim allows.
+local function judge_numbers(entry, values, profile)
+  local claim = entry.claim
+  local mean, half = statistics.mean(values), half_interval(values, claim.metric)
+  local low, high = range_of(claim, profile)
+  entry.inside = mean >= low and mean <= high
+  if not half then
+    entry.verdict, entry.needs = "underpowered", "2 seeds"
+    return
+  end
+  local resolution = claim.paper and claim.tolerance and claim.tolerance[profile] or claim.resolution or 0
+  if mean + half < low or mean - half > high then
+    entry.verdict = "not reproduced"
+  elseif (mean - half >= low and mean + half <= high) or (entry.inside and half <= resolution) then
+    entry.verdict = "reproduced"
+  elseif half <= resolution then
+    entry.verdict = "within spread"
+  else
+    entry.verdict = "underpowered"
+    entry.needs = seeds_text(values, math.max(resolution, math.min(math.abs(mean - low), math.abs(mean - high))))
+  end
+end
+
+-- Averages of percentages are differences in points, as in the paper.
+local function kind_of_average(metric)
+  return results_of.metric(metric).unit == "%" and "difference" or "change"
+end
+
+-- Counts of operations are millions.
+local function large_number(value)
+  local shown, unit = value, ""
+  if value >= 1e6 then
+    shown, unit = value / 1e6, " M"
+  elseif value >= 1e4 then
+    shown, unit = value / 1e3, " K"
+  end
+  return results_of.number_text(shown, results_of.digits_of(shown)) .. unit
+end
 
 local function number_with_unit(claim, value, interval)
-  local unit = units[claim.kind] or (results_of.metrics[claim.metric] or { unit = "" }).unit
-  local digits = units[claim.kind] == "%" and "%+.1f" or claim.kind == "difference" and "%+.2f" or results_of.digits_of(value)
+  local kind, unit = claim.kind, results_of.metric(claim.metric).unit
+  kind = kind == "average" and kind_of_average(claim.metric) or kind
+  if kind == "value" and (unit == "" or unit == "operations") then
+    return large_number(value) .. (interval or "")
+  end
+  local digits = kind == "change" and "%+.1f" or kind == "difference" and "%+.2f" or results_of.digits_of(value)
+  if kind == "change" or kind == "share" then
+    unit = "%"
+  elseif kind == "difference" and unit == "%" then
+    unit = "points"
+  end
   return results_of.number_text(value, digits) .. (interval or "") .. (unit ~= "" and " " .. unit or "")
 end
 
 -- The mean with the 95 % interval over seeds.
 local function measured_text(claim, values)
-  local half = statistics.half_interval(values)
+  local half = half_interval(values, claim.metric)
   local shown = half and results_of.number_text(half, half < 10 and "%.2f" or "%.1f")
   return number_with_unit(claim, statistics.mean(values), shown and tonumber(shown) ~= 0 and " ±" .. shown)
 end
 
 local function expected_text(claim)
-  if claim.paper then
+  if claim.paper and claim.tolerance then
     return number_with_unit(claim, claim.paper)
-  elseif claim.at_most then
-    return "≤ " .. number_with_unit(claim, claim.at_most)
   end
-  return "≥ " .. number_with_unit(claim, claim.at_least)
+  local parts = {}
+  parts[#parts + 1] = claim.at_least and "≥ " .. number_with_unit(claim, claim.at_least) or nil
+  parts[#parts + 1] = claim.at_most and "≤ " .. number_with_unit(claim, claim.at_most) or nil
+  return table.concat(parts, ", ")
 end
 
 local function text_for(claim, row)
@@ -276,231 +358,255 @@ local function text_for(claim, row)
 end
 
 local function new_entry(claim, row)
-  return { claim = claim, text = text_for(claim, row), network = row.model.title, expected = expected_text(claim),
-    measured = "-" }
+  return { claim = claim, row = row.name, text = text_for(claim, row), network = row.model.title,
+    expected = expected_text(claim), measured = "-" }
 end
 
 local function give_verdict(entry, values, reason, results)
-  local claim = entry.claim
   if #values > 0 then
-    entry.measured = measured_text(claim, values)
+    entry.measured = measured_text(entry.claim, values)
   end
   if reason then
     entry.verdict, entry.reason = "not measured", reason
   else
-    entry.verdict = judge_numbers(claim, values, results.profile)
+    judge_numbers(entry, values, results.profile)
   end
   return entry
 end
 
 local function judge_row(claim, row, results)
   local entry = new_entry(claim, row)
-  local values, gap = measure(claim, row, results)
+  local by_seed, gap = measure(claim, row, results)
+  local values = listed(by_seed)
   entry.obstacle = obstacle(claim, row, results)
-  return give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
+  give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
+  if gap and #values > 0 then
+    entry.measured = ("%s (%d of %d)"):format(entry.measured, #values, #row.cells)
+  end
+  return entry
 end
 
--- One value: the mean over the networks, of each its mean over seeds.
+-- The mean over the networks for each seed that all of them have; where that are fewer than two seeds, one mean of means.
+local function average_values(of_models)
+  local values, means = {}, {}
+  for i, by_seed in ipairs(of_models) do
+    means[i] = statistics.mean(listed(by_seed))
+  end
+  for seed in pairs(of_models[1]) do
+    local sum = 0
+    for _, by_seed in ipairs(of_models) do
+      sum = sum and by_seed[seed] and sum + by_seed[seed]
+    end
+    values[#values + 1] = sum and sum / #of_models or nil
+  end
+  return #values > 1 and values or { statistics.mean(means) }
+end
+
 local function judge_average(claim, first, results)
   local entry = new_entry(claim, first)
   entry.network = nil
-  local means, reason = {}, nil
-  for _, model in ipairs(claim.models) do
+  local of_models, reason = {}, nil
+  for i, model in ipairs(claim.models) do
+    local here = { kind = kind_of_average(claim.metric), model = model, row = claim.row, base = claim.base,
+      metric = claim.metric, paper = claim.paper, tolerance = claim.tolerance }
     local row
     for _, candidate in ipairs(rows_for(results, model, claim.row)) do
       row = candidate.name == first.name and candidate or row
     end
-    local values, gap = {}, "the experiment has no such row"
+    local gap = "the experiment has no such row"
+    of_models[i] = {}
     if row then
-      local change_here = { kind = "change", model = model, base = claim.base, metric = claim.metric }
-      values, gap = measure(change_here, row, results)
-      entry.obstacle = entry.obstacle or obstacle(claim, row, results)
+      of_models[i], gap = measure(here, row, results)
+      entry.obstacle = entry.obstacle or obstacle(here, row, results)
     end
-    means[#means + 1] = statistics.mean(values)
-    reason = reason or #values == 0 and (gap or "not run") or nil
+    reason = reason or #listed(of_models[i]) == 0 and (gap or "not run") or nil
   end
-  return give_verdict(entry, reason and {} or { statistics.mean(means) }, entry.obstacle or reason, results)
+  return give_verdict(entry, reason and {} or average_values(of_models), entry.obstacle or reason, results)
+end
+
+-- ---- orders ------------------------------------------------------------------------------------------------------
+
+-- The rows that an order is about, one of each of claim.rows or of each of claim.models; of several rows of a network that
+-- would do, the one called `name`.
+local function order_rows(claim, results, name)
+  local rows = {}
+  for i, member in ipairs(claim.rows or claim.models) do
+    local candidates = rows_for(results, claim.rows and claim.model or member, claim.rows and member or claim.row)
+    rows[i] = candidates[1] or false
+    for _, candidate in ipairs(candidates) do
+      rows[i] = candidate.name == name and candidate or rows[i]
+    end
+  end
+  return rows
+end
+
+-- list of {title =, by_seed =, mean =, standing =, obstacle =}, and a reason where one is missing.
+local function order_items(claim, rows, results)
+  local items, reason = {}, nil
+  for i, member in ipairs(claim.rows or claim.models) do
+    local row, by_seed, gap = rows[i], {}, "this experiment has no row that stands for " .. member
+    local here = { kind = "difference", row = row and row.name, base = claim.base, metric = claim.metric,
+      machine = claim.machine, profiles = claim.profiles }
+    if row then
+      by_seed, gap = measure(here, row, results)
+    end
+    local title = row and (claim.rows and row.title or row.model.title) or member
+    items[i] = { title = title, by_seed = by_seed, standing = i, mean = statistics.mean(listed(by_seed)),
+      obstacle = row and obstacle(here, row, results) }
+    reason = reason or not items[i].mean and (gap or "not run") or nil
+  end
+  return items, reason
 end
 
 -- "a < b = c", and whether every step up is as claimed.
-local function order_text(rows, metric)
-  local text = rows[1].title
-  for i = 2, #rows do
-    text = text .. (rows[i]:mean(metric) == rows[i - 1]:mean(metric) and " = " or " < ") .. rows[i].title
+local function order_text(items)
+  local text = items[1].title
+  for i = 2, #items do
+    text = text .. (items[i].mean == items[i - 1].mean and " = " or " < ") .. items[i].title
   end
   return text
 end
 
-local function judge_steps(rows, metric)
-  local verdict = "reproduced"
-  for i = 2, #rows do
-    local steps = paired(rows[i], rows[i - 1], metric, difference)
-    local mean, half = statistics.mean(steps) or 0, statistics.half_interval(steps) or 0
-    if mean <= 0 and mean + half <= 0 then
-      return "not reproduced"
-    elseif mean <= 0 then
-      verdict = "within spread"
-    end
+-- One step: nothing where it is plainly up, else a verdict and for an underpowered one what it needs.
+local function judge_step(claim, low, high)
+  local values = listed(pair(high.by_seed, low.by_seed, combine.difference))
+  local half = half_interval(values, claim.metric)
+  if #values == 0 or not half then
+    return "underpowered", #values == 0 and "seeds in common" or "2 seeds"
   end
-  return verdict
+  local mean = statistics.mean(values)
+  local resolution = (claim.resolution or 0) / 100 * math.min(math.abs(low.mean), math.abs(high.mean))
+  if mean <= 0 and mean + half <= 0 then
+    return "not reproduced"
+  elseif mean - half > 0 then
+    return nil
+  elseif half <= resolution then
+    return "within spread"
+  end
+  return "underpowered", seeds_text(values, math.max(resolution, math.abs(mean)))
 end
 
-local function judge_order(claim, results)
-  local entry = { claim = claim, text = claim.text, expected = "", measured = "-" }
-  local rows, titles, standing = {}, {}, {}
-  for i, name in ipairs(claim.rows) do
-    local row = rows_for(results, claim.model, name)[1]
-    titles[i] = row and row.title or name
-    entry.network = row and row.model.title or entry.network
-    rows[#rows + 1] = row
-    if row then
-      standing[row] = i
-      entry.obstacle = entry.obstacle or obstacle(claim, row, results)
+-- The worst of the steps decides.
+local function judge_steps(entry, items)
+  local worst = 1
+  entry.inside = true
+  for i = 2, #items do
+    entry.inside = entry.inside and items[i].mean > items[i - 1].mean
+    local verdict, needs = judge_step(entry.claim, items[i - 1], items[i])
+    local rank = ({ ["within spread"] = 2, underpowered = 3, ["not reproduced"] = 4 })[verdict] or 1
+    if rank > worst then
+      worst, entry.needs = rank, needs
     end
-    if not row or not row:mean(claim.metric) then
-      entry.reason = entry.reason or (row and row:gap(claim.metric)) or "the experiment has no row " .. name
-    end
+  end
+  entry.verdict = ({ "reproduced", "within spread", "underpowered", "not reproduced" })[worst]
+end
+
+local function judge_order(claim, rows, results)
+  local first = rows[1]
+  local entry = { claim = claim, row = claim.models and first and first.name or nil, expected = "", measured = "-",
+    text = claim.models and first and text_for(claim, first) or claim.text,
+    network = claim.rows and first and first.model.title or nil }
+  local items, reason = order_items(claim, rows, results)
+  local titles = {}
+  for i, item in ipairs(items) do
+    titles[i] = item.title
+    entry.obstacle = entry.obstacle or item.obstacle
   end
   entry.expected = table.concat(titles, " < ")
-  entry.reason = entry.obstacle or entry.reason
+  entry.reason = entry.obstacle or reason
   entry.verdict = entry.reason and "not measured"
   if not entry.verdict then
-    entry.verdict = judge_steps(rows, claim.metric)
-    table.sort(rows, function(a, b)
-      local mean_a, mean_b = a:mean(claim.metric), b:mean(claim.metric)
-      return mean_a < mean_b or (mean_a == mean_b and standing[a] < standing[b])
+    judge_steps(entry, items)
+    table.sort(items, function(a, b)
+      return a.mean < b.mean or (a.mean == b.mean and a.standing < b.standing)
     end)
-    entry.measured = order_text(rows, claim.metric)
+    entry.measured = order_text(items)
   end
   return entry
 end
 
-local function judge(claim, results)
+-- Over rows there is one, over networks one for each row of ours.
+local function judge_orders(claim, results)
+  local entries = {}
+  for _, row in ipairs(claim.models and rows_for(results, claim.models[1], claim.row) or {}) do
+    entries[#entries + 1] = judge_order(claim, order_rows(claim, results, row.name), results)
+  end
+  return #entries > 0 and entries or { judge_order(claim, order_rows(claim, results), results) }
+end
+
+-- ---- all claims --------------------------------------------------------------------------------------------------
+
+local function judge_contradiction(claim)
+  return { claim = claim, text = claim.text, expected = "", measured = "-", verdict = "the paper contradicts itself",
+    reason = claim.evidence }
+end
+
+local function without_measurement(claim, reason)
+  local titled = claim.row and claim.text:gsub("{row}", claim.row) or claim.text
+  return { claim = claim, text = titled, expected = "", measured = "-", verdict = "not measured", reason = reason }
+end
+
+local function judge(claim, results, plan)
   if claim.kind == "contradiction" then
-    return { { claim = claim, text = claim.text, expected = "", measured = "-", verdict = "the paper contradicts itself",
-      reason = claim.evidence } }
+    return { judge_contradiction(claim) }
+  elseif claim.kind == "unmeasured" then
+    return { without_measurement(claim, claim.why) }
   elseif claim.kind == "order" then
-    return { judge_order(claim, results) }
+    return judge_orders(claim, results)
   end
-  local entries = {}
-  if claim.kind == "average" then
-    for _, row in ipairs(rows_for(results, claim.models[1], claim.row)) do
-      entries[#entries + 1] = judge_average(claim, row, results)
-    end
-    return entries
+  local entries, average = {}, claim.kind == "average"
+  for _, row in ipairs(rows_for(results, average and claim.models[1] or claim.model, claim.row)) do
+    entries[#entries + 1] = (average and judge_average or judge_row)(claim, row, results)
   end
-  for _, row in ipairs(rows_for(results, claim.model, claim.row)) do
-    entries[#entries + 1] = judge_row(claim, row, results)
+  if #entries == 0 and not is_planned(plan, claim.row) then
+    entries[1] = without_measurement(claim, ("this experiment has no row that stands for %s"):format(claim.row))
   end
   return entries
 end
 
--- list of {claim =, text =, network =, expected =, measured =, verdict =, reason =}; claims on models that the experiment
--- does not train are left out.
+local function models_of(claim)
+  return { claim.model, claim.base_model, table.unpack(claim.models or {}) }
+end
+
+-- list of {claim =, row =, text =, network =, expected =, measured =, verdict =, needs =, reason =, obstacle =, inside =}.
+-- needs: of an underpowered claim, how many seeds it would take; inside: whether the mean alone is as claimed. Claims on models
+-- that the experiment does not train, or that --only left out, are left out.
 function verdicts.judge(results, plan)
-  local trained, entries = {}, {}
-  for _, model in ipairs(results.models) do
-    trained[model.name] = true
-    trained[model.model] = true
-  end
-  local function is_trained(claim)
-    for _, model in ipairs(claim.models or { claim.model }) do
-      if not trained[model] then
-        return false
+  local function is_trained(name)
+    for _, model in ipairs(results.models) do
+      if is_model(model, name) then
+        return true
       end
     end
-    return true
+    return false
   end
-  for _, claim in ipairs(plan.claims) do
-    if is_trained(claim) then
-      for _, entry in ipairs(judge(claim, results)) do
-        entries[#entries + 1] = entry
-      end
-    end
-  end
-  return entries
-end
-
--- ---- gates -------------------------------------------------------------------------------------------------------
-
-local function bound_text(gate)
-  local unit = (results_of.metrics[gate.metric] or { unit = "" }).unit
-  local parts = {}
-  if gate.at_least then
-    parts[#parts + 1] = ("at least %g %s"):format(gate.at_least, unit)
-  end
-  if gate.at_most then
-    parts[#parts + 1] = ("at most %g %s"):format(gate.at_most, unit)
-  end
-  return table.concat(parts, " and ")
-end
-
-local function gate_finishes(gate, row)
-  local found = "done"
-  for _, cell in ipairs(row.cells) do
-    local status = cell.record and cell.record.status
-    local diverged = gate.may_diverge and status == "diverged"
-    if status ~= "done" and not diverged then
-      return false, status or cell.reason or "not run"
-    end
-    found = diverged and status or found
-  end
-  return true, found
-end
-
-local function gate_row(gate, row)
-  local entry = { subject = (#row.results.models > 1 and row.model.title .. ", " or "") .. row.title }
-  if gate.dataset and row.cells[1].config.dataset ~= gate.dataset then
-    entry.wanted, entry.status, entry.found = "on " .. gate.dataset, "skipped", "ran on " .. row.cells[1].config.dataset
-    return entry
-  end
-  local ok
-  if gate.finishes then
-    entry.wanted = gate.may_diverge and "every run finishes or diverges" or "every run finishes"
-    ok, entry.found = gate_finishes(gate, row)
-  else
-    local mean, gap = row:mean(gate.metric), row:gap(gate.metric)
-    entry.wanted = ("%s %s"):format((results_of.metrics[gate.metric] or { title = gate.metric }).title, bound_text(gate))
-    entry.found = gap or row:plain(gate.metric)
-    ok = mean and not gap and mean >= (gate.at_least or -math.huge) and mean <= (gate.at_most or math.huge)
-  end
-  entry.status = ok and "passed" or "failed"
-  return entry
-end
-
-local function gate_claim(gate, judged)
   local entries = {}
-  for _, entry in ipairs(judged) do
-    if entry.claim.id == gate.claim then
-      local ok = entry.verdict == "reproduced" or entry.verdict == "within spread"
-      entries[#entries + 1] = { subject = entry.text, wanted = entry.expected, found = entry.reason or entry.measured,
-        status = ok and "passed" or entry.obstacle and "skipped" or "failed" }
+  for _, claim in ipairs(plan.claims) do
+    local here = true
+    for _, name in pairs(models_of(claim)) do
+      here = here and is_trained(name)
     end
-  end
-  return entries
-end
-
--- list of {subject =, wanted =, found =, status = passed | failed | skipped}, and how many failed.
-function verdicts.gates(results, plan)
-  local entries, failed = {}, 0
-  local judged = verdicts.judge(results, plan)
-  for _, gate in ipairs(plan.gates[results.profile] or {}) do
-    for _, entry in ipairs(gate.claim and gate_claim(gate, judged) or {}) do
+    for _, entry in ipairs(here and judge(claim, results, plan) or {}) do
       entries[#entries + 1] = entry
     end
-    for _, name in ipairs(gate.rows or { gate.row }) do
-      for _, model in ipairs(results.models) do
-        local row = (not gate.model or gate.model == model.name) and results:row(name, model.name)
-        if row then
-          entries[#entries + 1] = gate_row(gate, row)
-        end
-      end
-    end
   end
-  for _, entry in ipairs(entries) do
-    failed = failed + (entry.status == "failed" and 1 or 0)
+  return entries
+end
+
+-- The same without what only Lua can read.
+function verdicts.plain(entries)
+  local list = {}
+  for i, entry in ipairs(entries) do
+    list[i] = { id = entry.claim.id, place = entry.claim.place, row = entry.row, text = entry.text, network = entry.network,
+      expected = entry.expected, measured = entry.measured, verdict = entry.verdict, needs = entry.needs,
+      reason = entry.reason }
   end
-  return entries, failed
+  return list
+end
+
+-- "underpowered: 24 seeds"
+function verdicts.text(entry)
+  return entry.verdict .. (entry.needs and ": " .. entry.needs or "")
 end
 
 return verdicts

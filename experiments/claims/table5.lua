@@ -1,0 +1,244 @@
+-- Table V: accuracy, time, energy and memory of each algorithm on each network, and what the text says of them.
+local common = require "claims.common"
+local paper = require "paper"
+
+local table5, claim = common.list "table5"
+
+-- How far off still counts, in per cent: planned memory does not depend on the epochs, time and energy are compared at equal
+-- epochs.
+local memory_change = common.everywhere(5)
+local cost_change = { quick = 10, paper = 10 }
+local board = "Jetson Orin Nano"
+
+local networks = { points = common.network_points, profiles = common.network_profiles }
+local scale = {
+  mlp = { points = common.mlp_points, profiles = common.mlp_profiles },
+  mobilenet_v2 = networks,
+  efficientnet_b0 = networks,
+  resnet18 = networks,
+}
+
+local models = { "mlp", "mobilenet_v2", "efficientnet_b0", "resnet18" }
+local rows = { "bp_fp32", "bp_int8", "bp_ui8", "bp_gdai8", "ff_int8" }
+local bases = { "bp_fp32", "bp_gdai8" } -- which FF-INT8 is compared with
+local metrics = { "accuracy", "time", "energy", "memory" }
+
+-- The numbers of Table V. Seconds and joules depend on the machine; what carries over is their change, further down.
+local function claim_numbers(model, row)
+  for _, metric in ipairs(metrics) do
+    local printed = paper.table5[model][row][metric]
+    local costs_here = metric == "time" or metric == "energy"
+    claim {
+      id = ("%s.%s.%s"):format(model, row, metric),
+      text = metric .. " of {row}",
+      place = printed.place,
+      kind = "value",
+      model = model,
+      row = row,
+      metric = metric,
+      paper = printed.value,
+      tolerance = metric == "accuracy" and scale[model].points or common.everywhere(0.1 * printed.value),
+      machine = costs_here and board or nil,
+    }
+  end
+end
+
+local function claim_changes(model, base)
+  for _, metric in ipairs(metrics) do
+    local printed = paper.table5_changes[model][base][metric]
+    claim {
+      id = ("%s.ff_int8.%s_against_%s"):format(model, metric, base),
+      text = ("%s of {row} against %s"):format(metric, paper.algorithms[base]),
+      place = printed.place,
+      kind = metric == "accuracy" and "difference" or "change",
+      model = model,
+      row = "ff_int8",
+      base = base,
+      metric = metric,
+      paper = printed.value,
+      tolerance = metric == "accuracy" and scale[model].points or metric == "memory" and memory_change or cost_change,
+    }
+  end
+end
+
+local function claim_sentences(model)
+  local place = "Table V, " .. paper.models[model]
+  claim {
+    id = ("%s.bp_int8.collapses"):format(model),
+    text = "{row} collapses: 20 points below BP-FP32",
+    place = ("Section V-D; %s, BP-INT8"):format(place),
+    kind = "difference",
+    model = model,
+    row = "bp_int8",
+    base = "bp_fp32",
+    metric = "accuracy",
+    at_most = -20,
+    resolution = 5,
+    profiles = scale[model].profiles,
+  }
+  claim {
+    id = ("%s.ff_int8.near_gdai8"):format(model),
+    text = "{row} within 1 point of BP-GDAI8, or above",
+    place = "Section V-D; " .. place,
+    kind = "difference",
+    model = model,
+    row = "ff_int8",
+    base = "bp_gdai8",
+    metric = "accuracy",
+    at_least = -1,
+    resolution = 1,
+    profiles = scale[model].profiles,
+  }
+  for _, metric in ipairs { "energy", "memory", "time" } do
+    local order = table.move(rows, 1, #rows, 1, {})
+    table.sort(order, function(a, b)
+      return paper.table5[model][a][metric].value < paper.table5[model][b][metric].value
+    end)
+    claim {
+      id = ("%s.%s_order"):format(model, metric),
+      text = "order by " .. metric,
+      place = ("%s, %s"):format(place, metric),
+      kind = "order",
+      model = model,
+      rows = order,
+      metric = metric,
+      resolution = 10,
+      profiles = metric ~= "memory" and common.cost_profiles or nil,
+    }
+  end
+end
+
+-- A comparison of two rows that has to lie between two bounds.
+local function claim_comparison(model, name, text, kind, row, base, metric, bounds)
+  claim {
+    id = ("%s.%s.%s"):format(model, row, name),
+    text = text,
+    place = bounds.place,
+    kind = kind,
+    model = model,
+    row = row,
+    base = base,
+    metric = metric,
+    at_least = bounds[1],
+    at_most = bounds[2],
+    resolution = bounds.resolution,
+    profiles = bounds.profiles,
+  }
+end
+
+local function claim_more_sentences(model)
+  local learned, costs = scale[model].profiles, common.cost_profiles
+  for _, row in ipairs { "bp_ui8", "bp_gdai8" } do
+    claim_comparison(model, "near_fp32", "{row} is close to BP-FP32: 5 points below at most", "difference", row, "bp_fp32",
+      "accuracy", { -5, place = "Section V-D", resolution = 1, profiles = learned })
+    claim_comparison(model, "slightly_dearer", "{row} takes slightly more time than BP-INT8: 10 % at most", "change", row,
+      "bp_int8", "time", { 0, 10, place = "Section V-D", resolution = 5, profiles = costs })
+  end
+  for _, metric in ipairs { "time", "energy", "memory" } do
+    claim_comparison(model, "saves_" .. metric, ("{row} takes less %s than BP-FP32"):format(metric), "change", "bp_int8",
+      "bp_fp32", metric, { nil, 0, place = "Section V-D", resolution = 5, profiles = metric ~= "memory" and costs or nil })
+  end
+  claim_comparison(model, "above_bp_int8", "{row} is far better than BP-INT8: 20 points", "difference", "ff_int8", "bp_int8",
+    "accuracy", { 20, place = "Section V-D", resolution = 5, profiles = learned })
+  claim_comparison(model, "per_epoch", "an epoch of {row} is hundreds of times cheaper: 1 % of BP-FP32's time at most", "share",
+    "ff_int8", "bp_fp32", "time_per_epoch", { nil, 1, place = "Section V-C", resolution = 1, profiles = costs })
+  claim_comparison(model, "more_epochs", "{row} takes more epochs than BP-FP32 to level off", "difference", "ff_int8",
+    "bp_fp32", "epochs_to_plateau", { 1, place = "Section V-C", profiles = { "paper" } })
+  for _, metric in ipairs { "time", "energy" } do
+    claim_comparison(model, "cheaper_in_total_" .. metric,
+      ("in all its epochs {row} takes less %s than BP-FP32 in its fewer ones"):format(metric), "change", "ff_int8", "bp_fp32",
+      metric, { nil, 0, place = "Section V-C; Table V", resolution = 5, profiles = { "paper" } })
+  end
+end
+
+for _, model in ipairs(models) do
+  for _, row in ipairs(rows) do
+    claim_numbers(model, row)
+  end
+  for _, base in ipairs(bases) do
+    claim_changes(model, base)
+  end
+  claim_sentences(model)
+  claim_more_sentences(model)
+end
+
+-- The averages over the four networks, which the abstract repeats.
+for _, base in ipairs(bases) do
+  for _, metric in ipairs(metrics) do
+    local printed = paper.table5_averages[base][metric]
+    claim {
+      id = ("average.%s_against_%s"):format(metric, base),
+      text = ("%s of {row} against %s on average"):format(metric, paper.algorithms[base]),
+      place = printed.place,
+      kind = "average",
+      models = models,
+      row = "ff_int8",
+      base = base,
+      metric = metric,
+      paper = printed.value,
+      tolerance = metric == "accuracy" and common.network_points or metric == "memory" and memory_change or cost_change,
+    }
+  end
+end
+
+-- Where the paper's own numbers do not fit together.
+claim {
+  id = "average_memory",
+  text = "FF-INT8 takes 27.0 % less memory than BP-GDAI8 on average",
+  place = "Table V, last row; abstract",
+  kind = "contradiction",
+  evidence = "The four networks give 22.9, 24.5, 27.0 and 23.7 %, mean 24.5 %; the printed average is EfficientNet-B0's.",
+}
+
+claim {
+  id = "efficientnet_b0.ff_int8.difference",
+  text = "FF-INT8 is 0.2 points below BP-GDAI8 on EfficientNet-B0",
+  place = "Table V, EfficientNet-B0, FF-INT8, accuracy, second bracket",
+  kind = "contradiction",
+  evidence = "The row's own accuracies, 88.6 and 88.9 %, differ by 0.3.",
+}
+
+claim {
+  id = "mlp.ff_int8.plateau",
+  text = "FF-INT8 reaches 94.3 % on the MLP",
+  place = "Table V, MLP, FF-INT8, against Figure 6a",
+  kind = "contradiction",
+  evidence = "The curve of the same training levels off at 92.5 %.",
+}
+
+claim {
+  id = "bp_int8.below_chance",
+  text = "BP-INT8 ends at 5.9 % on MobileNet-V2 and 7.2 % on ResNet-18",
+  place = "Table V, BP-INT8",
+  kind = "contradiction",
+  evidence = "Ten classes of 1,000 test images each: a network that always gives the same answer scores 10.0 %.",
+}
+
+claim {
+  id = "bp_int8.worse_with_depth",
+  text = "the deeper the network, the worse BP-INT8",
+  place = "Section V-D",
+  kind = "contradiction",
+  evidence = "EfficientNet-B0 is the deepest of the three on CIFAR-10 and its BP-INT8 the best of them: 11.8 % against 5.9 "
+    .. "and 7.2.",
+}
+
+claim {
+  id = "quantisers.dearer_than_bp_int8",
+  text = "BP-UI8 and BP-GDAI8 cost slightly more than BP-INT8",
+  place = "Section V-D",
+  kind = "contradiction",
+  evidence = "In Table V they cost less in 4 of 16 comparisons: BP-GDAI8 in time and both in energy on MobileNet-V2, BP-GDAI8 "
+    .. "in energy on ResNet-18.",
+}
+
+claim {
+  id = "whole_runs",
+  text = "the times of Table V are those of whole trainings",
+  place = "Table V, against Figures 2 and 6b",
+  kind = "contradiction",
+  evidence = "FF-INT8 takes 450 to 550 epochs on ResNet-18 and backpropagation 60 to 100, so that an epoch of FF-INT8 would "
+    .. "have to take a sixth to a ninth of BP-GDAI8's time, with 1.56 times its arithmetic.",
+}
+
+return table5

@@ -1,0 +1,669 @@
+/* Verdicts on the paper's claims, held against intervals, quantiles and numbers of seeds that were computed elsewhere;
+ * and the paper's own numbers as records, which must reproduce its claims but for those that they contradict. */
+#include "base/memory.h"
+#include "harness/file.h"
+#include "harness/lua_host.h"
+#include "harness/registry.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MOST_VALUES = 8, TEXT_BYTES = 8192 };
+
+static char folder[PATH_MAX], script[PATH_MAX + 32];
+static json_t *registry, *paper;
+
+/* ---- helpers --------------------------------------------------------------------------------------------------- */
+
+static void assert_contains(const char *text, const char *part) {
+  if (!text || !strstr(text, part))
+    fail_msg("\"%s\" is not in \"%s\"", part, text ? text : "(null)");
+}
+
+static const char *text_of(const json_t *object, const char *key) {
+  return json_string_value(json_object_get(object, key));
+}
+
+static json_t *ask(const char *mode, const char *profile, json_t *cells, struct ffb_error *error) {
+  json_t *input = json_pack("{s:s, s:s, s:O, s:s, s:[], s:o*}", "mode", mode, "profile", profile, "registry", registry,
+                            "version", "ffbench abc", "set", "cells", cells);
+  json_t *result = lua_host_run(script, "experiments", input, &lua_host_limits_default, error);
+  json_decref(input);
+  return result;
+}
+
+static json_t *answer(const char *mode, const char *profile, json_t *cells) {
+  struct ffb_error error = {0};
+  json_t *result = ask(mode, profile, cells, &error);
+  if (!result)
+    fail_msg("%s", error.message);
+  return result;
+}
+
+static void write_script(const char *format, ...) {
+  char text[TEXT_BYTES];
+  struct ffb_error error;
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  assert_true(length > 0 && (size_t)length < sizeof text);
+  assert_true(file_replace(script, text, (size_t)length, "", &error));
+}
+
+/* A record with what every metric of Table V reads; cost: what stands for seconds, joules and megabytes. */
+static json_t *make_record(const json_t *cell, double accuracy, double seconds, double joules, double megabytes,
+                           const char *processor) {
+  json_t *record =
+      json_pack("{s:s, s:{s:f, s:f}, s:[], s:{s:f}, s:{s:f}, s:{s:I}, s:{s:s, s:b, s:b, s:i, s:i}}", "status", "done",
+                "accuracy", "test", accuracy, "validation", accuracy, "epochs", "time", "train_seconds", seconds,
+                "energy", "joules", joules, "memory", "peak_bytes", (json_int_t)(megabytes * 1e6), "dataset", "name",
+                "mnist", "official", 1, "synthetic", 0, "train_records", 55000, "test_records", 10000);
+  json_object_set_new(
+      record, "provenance",
+      json_pack("{s:s, s:b, s:{s:s}}", "commit", "abc", "own_machine", 1, "machine", "processor", processor));
+  json_object_set(record, "config", json_object_get(cell, "config"));
+  return record;
+}
+
+static const json_t *cells_of(const json_t *plan) {
+  return json_object_get(plan, "cells");
+}
+
+static json_t *found(const json_t *cell, json_t *record) {
+  return json_pack("{s:o*, s:s, s:s, s:O}", "record", record, "file", "x.json", "reason", "not run", "dataset",
+                   json_object_get(json_object_get(cell, "config"), "dataset"));
+}
+
+/* ---- intervals ------------------------------------------------------------------------------------------------- */
+
+/* The numbers that an expression list of lib.statistics gives. */
+static void evaluate(const char *expressions, double *values, size_t count) {
+  write_script("local s = require 'lib.statistics'\n"
+               "return experiment { name = 'x', profiles = { quick = {} }, models = { mlp = { dataset = 'mnist' } },\n"
+               "  algorithms = { { 'bp_fp32' } }, report = function()\n"
+               "    local texts = {}\n"
+               "    for i, value in ipairs { %s } do texts[i] = ('%%.15g'):format(value) end\n"
+               "    return { 'numbers ' .. table.concat(texts, ' ') .. ' end' }\n"
+               "  end }\n",
+               expressions);
+  json_t *result = answer("report", "quick", json_array());
+  const char *at = strstr(text_of(result, "terminal"), "numbers ");
+  assert_non_null(at);
+  char *rest = (char *)at + strlen("numbers ");
+  for (size_t i = 0; i < count; i++)
+    values[i] = strtod(rest, &rest);
+  assert_memory_equal(rest + strspn(rest, " \n"), "end", 3);
+  json_decref(result);
+}
+
+/* The 0.975 quantiles as SciPy 1.x's stats.t.ppf gives them. */
+static void quantiles_are_those_of_students_t(void **state) {
+  (void)state;
+  static const double expected[] = {12.706204736174694, 4.302652729749462,  3.1824463052837078, 2.7764451051977934,
+                                    2.5705818356363146, 2.364624251592784,  2.228138851986274,  2.0422724563012378,
+                                    2.021075390306273,  1.9799304050824402, 1.9623390808264083};
+  enum { COUNT = sizeof expected / sizeof *expected };
+  double values[COUNT];
+  evaluate("s.quantile(1), s.quantile(2), s.quantile(3), s.quantile(4), s.quantile(5), s.quantile(7), s.quantile(10), "
+           "s.quantile(30), s.quantile(40), s.quantile(120), s.quantile(1000)",
+           values, COUNT);
+  for (size_t i = 0; i < COUNT; i++)
+    assert_float_equal(values[i], expected[i], 1e-10 * expected[i]);
+}
+
+/* Cauchy's distribution is Student's with one degree of freedom; with two there is a closed form. */
+static void chances_have_closed_forms(void **state) {
+  (void)state;
+  double values[4];
+  evaluate("s.student(0.5, 1), s.student(3, 1), s.student(0.5, 2), s.student(3, 2)", values, 4);
+  for (int i = 0; i < 2; i++) {
+    double t = i ? 3 : 0.5;
+    assert_float_equal(values[i], 2 / acos(-1) * atan(t), 1e-14);
+    assert_float_equal(values[2 + i], t / sqrt(2 + t * t), 1e-14);
+  }
+}
+
+/* By SciPy: half of stats.t.interval, and the first count whose interval is narrow enough, by trying each. */
+static void intervals_and_seeds_agree(void **state) {
+  (void)state;
+  double values[5];
+  evaluate("s.half_interval { 85.3, 91.9, 94.2 }, s.half_interval { 95.1, 94.1, 96.2, 95.3, 94.6, 95.9, 93.9 }, "
+           "s.seeds_for(1, 1), s.seeds_for(4.68, 2), s.seeds_for(0.01, 1)",
+           values, 5);
+  static const double expected[] = {11.476429455559474, 0.8034785557983596, 7, 24, 2};
+  for (size_t i = 0; i < 5; i++)
+    assert_float_equal(values[i], expected[i], 1e-9);
+  evaluate("s.seeds_for(100, 1) or -1, s.half_interval { 1 } or -2, s.half_interval { 3, 3, 3 }", values, 3);
+  assert_float_equal(values[0], -1, 0);
+  assert_float_equal(values[1], -2, 0);
+  assert_float_equal(values[2], 0, 0);
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------------------------- */
+
+/* What a claim of accuracy on BP-INT8, compared with BP-FP32 where base has values, comes to. */
+struct judged {
+  const char *claim;
+  double row[MOST_VALUES], base[MOST_VALUES];
+  size_t count;
+  const char *verdict, *needs, *measured;
+};
+
+static json_t *judge(const struct judged *judged) {
+  char seeds[128] = "";
+  for (size_t i = 0; i < judged->count; i++)
+    snprintf(seeds + strlen(seeds), sizeof seeds - strlen(seeds), "%zu,", i + 1);
+  write_script("return experiment { name = 'x', profiles = { quick = { seeds = { %s } } },\n"
+               "  models = { mlp = { dataset = 'mnist' } }, algorithms = { { 'bp_fp32' }, { 'bp_int8' } },\n"
+               "  claims = { { id = 'c', text = 'a < \"b\" & {row}', place = 'there', metric = 'accuracy',\n"
+               "    model = 'mlp', %s } } }\n",
+               seeds, judged->claim);
+  json_t *plan = answer("plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(cells_of(plan), index, cell) {
+    size_t seed = (size_t)json_integer_value(json_object_get(json_object_get(cell, "config"), "seed"));
+    bool base = strcmp(text_of(cell, "row"), "bp_fp32") == 0;
+    double accuracy = base ? judged->base[seed - 1] : judged->row[seed - 1];
+    json_array_append_new(cells, found(cell, make_record(cell, accuracy, 1, 1, 1, "CPU")));
+  }
+  json_decref(plan);
+  return answer("check", "quick", cells);
+}
+
+static void assert_judged(const struct judged *judged) {
+  json_t *result = judge(judged);
+  const json_t *entry = json_array_get(json_object_get(result, "verdicts"), 0);
+  const char *needs = text_of(entry, "needs");
+  if (strcmp(text_of(entry, "verdict"), judged->verdict) != 0 || strcmp(needs ? needs : "", judged->needs) != 0)
+    fail_msg("%s: %s (%s), not %s (%s)", judged->claim, text_of(entry, "verdict"), needs ? needs : "", judged->verdict,
+             judged->needs);
+  if (judged->measured)
+    assert_string_equal(text_of(entry, "measured"), judged->measured);
+  json_decref(result);
+}
+
+#define VALUE      "kind = 'value', row = 'bp_int8', paper = 94.3, tolerance = { quick = 2 }"
+#define DIFFERENCE "kind = 'difference', row = 'bp_int8', base = 'bp_fp32', at_least = -1"
+#define ORDER      "kind = 'order', rows = { 'bp_fp32', 'bp_int8' }"
+
+/* Means, intervals (stats.t.interval, stats.ttest_rel) and counts of seeds by SciPy. */
+static void verdicts_follow_from_intervals(void **state) {
+  (void)state;
+  static const struct judged cases[] = {
+      /* 93.31 to 95.55 lies between 92.3 and 96.3 */
+      {VALUE, {94.0, 94.4, 94.9}, {0}, 3, "reproduced", "", "94.4 ±1.12 %"},
+      /* 95.28 to 97.78 reaches in, and is no wider than what counts */
+      {VALUE, {96.0, 96.6, 97.0}, {0}, 3, "within spread", "", "96.5 ±1.25 %"},
+      {VALUE, {98.4, 98.5, 98.6}, {0}, 3, "not reproduced", "", "98.5 ±0.25 %"},
+      {VALUE, {85.3, 91.9, 94.2}, {0}, 3, "underpowered", "23 seeds", "90.5 ±11.5 %"},
+      {VALUE, {94.3}, {0}, 1, "underpowered", "2 seeds", "94.3 %"},
+      {VALUE, {94.3, 94.3}, {0}, 2, "reproduced", "", "94.3 %"},
+      /* Pairs: each row alone spreads by ±2.5. */
+      {DIFFERENCE, {97, 96, 98}, {97.5, 96.4, 98.6}, 3, "reproduced", "", "-0.50 ±0.25 points"},
+      {DIFFERENCE, {49.3, 49.1, 48.7}, {50, 50, 50}, 3, "underpowered", "326 seeds", "-0.97 ±0.76 points"},
+      {DIFFERENCE ", resolution = 1", {49.3, 49.1, 48.7}, {50, 50, 50}, 3, "reproduced", "", NULL},
+      {DIFFERENCE ", resolution = 1", {48.7, 48.9, 49.3}, {50, 50, 50}, 3, "within spread", "", NULL},
+      {DIFFERENCE, {49.5, 49.5, 46.5}, {50, 50, 50}, 3, "underpowered", "49 seeds", NULL},
+      {DIFFERENCE ", resolution = 1", {49.5, 49.5, 46.5}, {50, 50, 50}, 3, "underpowered", "15 seeds", NULL},
+      {DIFFERENCE, {47, 47.1, 47.2}, {50, 50, 50}, 3, "not reproduced", "", NULL},
+      {"kind = 'change', row = 'bp_int8', base = 'bp_fp32', paper = -52.6, tolerance = { quick = 3 }",
+       {50, 52, 51},
+       {100, 101, 99},
+       3,
+       "within spread",
+       "",
+       "-49.0 ±2.15 %"},
+      {"kind = 'share', row = 'bp_int8', base = 'bp_fp32', paper = 50, tolerance = { quick = 2 }",
+       {50, 52, 51},
+       {100, 101, 99},
+       3,
+       "underpowered",
+       "4 seeds",
+       "51.0 ±2.15 %"},
+      {ORDER, {50.7, 50.9, 51.3}, {50, 50, 50}, 3, "reproduced", "", "bp_fp32 < bp_int8"},
+      {ORDER, {49.3, 49.1, 48.7}, {50, 50, 50}, 3, "not reproduced", "", "bp_int8 < bp_fp32"},
+      {ORDER, {50, 50, 50}, {50, 50, 50}, 3, "not reproduced", "", "bp_fp32 = bp_int8"},
+      {ORDER, {50.5, 50.5, 53.5}, {50, 50, 50}, 3, "underpowered", "8 seeds", NULL},
+      {ORDER ", resolution = 10", {50.5, 50.5, 53.5}, {50, 50, 50}, 3, "within spread", "", NULL},
+      {ORDER, {51}, {50}, 1, "underpowered", "2 seeds", NULL},
+      {"kind = 'value', row = 'bp_int8', at_least = 50, profiles = { 'paper' }",
+       {51, 51},
+       {0},
+       2,
+       "not measured",
+       "",
+       NULL},
+      {"kind = 'value', row = 'ff_int8', at_least = 50", {51, 51}, {0}, 2, "not measured", "", "-"},
+      {"kind = 'unmeasured', why = 'nothing does'", {51, 51}, {0}, 2, "not measured", "", "-"},
+      {"kind = 'contradiction', evidence = '1 is not 2'", {51}, {0}, 1, "the paper contradicts itself", "", "-"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_judged(&cases[i]);
+}
+
+static void wrong_claims_are_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *claim, *part;
+  } cases[] = {
+      {"kind = 'valeu'", "unknown kind \"valeu\""},
+      {"kind = 'value', metric = 'accuracy', model = 'mlp'", "has no row"},
+      {"kind = 'value', metric = 'accuracy', model = 'mlp', row = 'bp_fp32'", "needs paper and tolerance"},
+      {"kind = 'share', metric = 'accuracy', model = 'mlp', row = 'bp_fp32', at_most = 1", "needs base"},
+      {"kind = 'order', metric = 'accuracy', model = 'mlp'", "needs model and rows"},
+      {"kind = 'unmeasured'", "has no why"},
+      {"kind = 'unmeasured', why = 'x', papre = 3", "unknown key \"papre\""},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct ffb_error error = {0};
+    write_script(
+        "return experiment { name = 'x', profiles = { quick = {} }, models = { mlp = { dataset = 'mnist' } },\n"
+        "  algorithms = { { 'bp_fp32' } }, claims = { { id = 'c', text = 't', place = 'p', %s } } }\n",
+        cases[i].claim);
+    assert_null(ask("plan", "quick", NULL, &error));
+    assert_contains(error.message, cases[i].part);
+  }
+}
+
+/* ---- the paper's numbers as records ---------------------------------------------------------------------------- */
+
+static const json_t *at(const json_t *object, const char *format, ...) {
+  char path[256];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(path, sizeof path, format, arguments);
+  va_end(arguments);
+  for (char *rest = path, *key; (key = strsep(&rest, "."));)
+    object = json_object_get(object, key);
+  return object;
+}
+
+static double printed(const char *table, const char *model, const char *row, const char *metric) {
+  const json_t *value = metric ? at(paper, "%s.%s.%s.%s.value", table, model, row, metric)
+                               : at(paper, "%s.%s.%s.value", table, model, row);
+  assert_true(json_is_number(value));
+  return json_number_value(value);
+}
+
+typedef json_t *(*record_maker)(const json_t *cell);
+
+/* Every verdict on a list of claims, from the records that `make` gives. */
+static json_t *judge_list(const char *list, const char *models, const char *rows, record_maker make) {
+  write_script("return experiment { name = 'x', profiles = { paper = { seeds = { 1, 2, 3 } } }, models = { %s },\n"
+               "  algorithms = { %s }, claims = require 'claims'.%s }\n",
+               models, rows, list);
+  json_t *plan = answer("plan", "paper", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(cells_of(plan), index, cell) json_array_append_new(cells, found(cell, make(cell)));
+  json_decref(plan);
+  json_t *result = answer("check", "paper", cells);
+  json_t *verdicts = json_incref(json_object_get(result, "verdicts"));
+  json_decref(result);
+  return verdicts;
+}
+
+/* All are `verdict` but those whose name ends as one of `others`, which are not, and the paper's contradictions. */
+static size_t assert_all(json_t *verdicts, const char *verdict, const char *const *others) {
+  size_t index, count = 0;
+  json_t *entry;
+  json_array_foreach(verdicts, index, entry) {
+    const char *id = text_of(entry, "id"), *given = text_of(entry, "verdict");
+    bool other = strcmp(given, "the paper contradicts itself") == 0;
+    for (const char *const *name = others; *name && !other; name++)
+      other = strlen(id) >= strlen(*name) && strcmp(id + strlen(id) - strlen(*name), *name) == 0;
+    count += !other;
+    if (other == (strcmp(given, verdict) == 0))
+      fail_msg("%s: %s: %s, %s; %s", id, text_of(entry, "text"), given, text_of(entry, "measured"),
+               text_of(entry, "reason") ? text_of(entry, "reason") : "");
+  }
+  json_decref(verdicts);
+  return count;
+}
+
+static json_t *record_of_table1(const json_t *cell) {
+  double accuracy = printed("table1", text_of(cell, "model"), text_of(cell, "row"), NULL);
+  return make_record(cell, accuracy, 1, 1, 1, "CPU");
+}
+
+static void table1_reproduces_itself(void **state) {
+  (void)state;
+  json_t *verdicts = judge_list("table1",
+                                "{ 'mlp', name = 'hidden0', dataset = 'mnist' }, { 'mlp', name = 'hidden1', dataset = "
+                                "'mnist' }, { 'mlp', name = 'hidden2', dataset = 'mnist' }, { 'mlp', name = 'hidden3', "
+                                "dataset = 'mnist' }",
+                                "{ 'bp_fp32' }, { 'bp_int8' }", record_of_table1);
+  static const char *const none[] = {NULL};
+  assert_int_equal(assert_all(verdicts, "reproduced", none), 12 + 8);
+}
+
+#define NETWORKS                                                                                                       \
+  "mlp = { dataset = 'mnist' }, mobilenet_v2 = { dataset = 'cifar10' }, efficientnet_b0 = { dataset = 'cifar10' }, "   \
+  "resnet18 = { dataset = 'cifar10' }"
+
+static json_t *record_of_table5(const json_t *cell) {
+  const char *model = text_of(cell, "model"), *row = text_of(cell, "row");
+  return make_record(cell, printed("table5", model, row, "accuracy"), printed("table5", model, row, "time"),
+                     printed("table5", model, row, "energy"), printed("table5", model, row, "memory"),
+                     "NVIDIA Jetson Orin Nano");
+}
+
+/* Two sentences do not follow from the table: that an epoch is hundreds of times cheaper, for which it has no epochs,
+ * and that GDAI8 costs more than plain INT8, which is not so on MobileNet-V2. */
+static void table5_reproduces_itself(void **state) {
+  (void)state;
+  static const char *const others[] = {"per_epoch", "more_epochs", "mobilenet_v2.bp_gdai8.slightly_dearer", NULL};
+  json_t *verdicts =
+      judge_list("table5", NETWORKS, "{ 'bp_fp32' }, { 'bp_int8' }, { 'bp_ui8' }, { 'bp_gdai8' }, { 'ff_int8' }",
+                 record_of_table5);
+  assert_int_equal(assert_all(verdicts, "reproduced", others), 4 * (20 + 8 + 5 + 12 - 2) - 1 + 8);
+}
+
+/* A curve of Figure 6 with an epoch for each point of the line between its points. */
+static json_t *record_of_fig6(const json_t *cell) {
+  const char *model = text_of(cell, "model");
+  const json_t *points = at(paper, "figure6.%s.%s.accuracy", model, text_of(cell, "row"));
+  json_t *record = make_record(cell, 90, 1, 1, strcmp(text_of(cell, "row"), "off") ? 105 : 100, "CPU");
+  double from = 0, low = 0;
+  size_t next = 0, last = json_array_size(points) - 1;
+  int epochs = (int)json_number_value(json_array_get(json_array_get(points, last), 0));
+  for (int epoch = 1; epoch <= epochs; epoch++) {
+    double to = json_number_value(json_array_get(json_array_get(points, next), 0));
+    double high = json_number_value(json_array_get(json_array_get(points, next), 1));
+    double accuracy = low + (high - low) * (epoch - from) / (to - from);
+    json_array_append_new(json_object_get(record, "epochs"),
+                          json_pack("{s:i, s:f}", "epoch", epoch, "validation_accuracy", accuracy));
+    if (epoch + 1 > to && next < last) {
+      from = to;
+      low = high;
+      next++;
+    }
+  }
+  return record;
+}
+
+/* The text says of ResNet-18 without look-ahead that it converges to 60 %, where the curve ends between 53 and 59. */
+static void figure6_reproduces_itself(void **state) {
+  (void)state;
+  static const char *const others[] = {"resnet18.off.plateau", NULL};
+  json_t *verdicts = judge_list("fig6", "mlp = { dataset = 'mnist' }, resnet18 = { dataset = 'cifar10' }",
+                                "{ 'ff_int8', name = 'lookahead', paper = 'lookahead' }, "
+                                "{ 'ff_int8', name = 'off', paper = 'off', lookahead = 'off' }",
+                                record_of_fig6);
+  assert_int_equal(assert_all(verdicts, "reproduced", others), 2 * (10 + 3) + 3 + 2);
+}
+
+/* The other lists are read, and say of each claim why it is not measured before anything was run. */
+static json_t *no_record(const json_t *cell) {
+  (void)cell;
+  return NULL;
+}
+
+static void claims_without_records_say_so(void **state) {
+  (void)state;
+  static const struct {
+    const char *list, *models, *rows;
+    size_t count;
+  } cases[] = {
+      {"table2", NETWORKS, "{ 'bp_fp32' }", 4},
+      {"table3", NETWORKS, "{ 'bp_fp32' }", 3},
+      {"table4", "{ 'mlp', name = 'mlp_3x500', dataset = 'mnist' }", "{ 'bp_fp32' }, { 'bp_gdai8' }, { 'ff_int8' }",
+       13},
+      {"fig2", "resnet18 = { dataset = 'cifar10' }", "{ 'bp_fp32' }, { 'bp_int8' }", 12},
+      {"fig3",
+       "{ 'mlp', name = 'hidden0', dataset = 'mnist' }, { 'mlp', name = 'hidden1', dataset = 'mnist' }, { 'mlp', name "
+       "= 'hidden2', dataset = 'mnist' }",
+       "{ 'bp_fp32' }", 10},
+  };
+  static const char *const none[] = {NULL};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_int_equal(
+        assert_all(judge_list(cases[i].list, cases[i].models, cases[i].rows, no_record), "not measured", none),
+        cases[i].count);
+}
+
+/* ---- where the paper contradicts itself ------------------------------------------------------------------------- */
+
+/* The evidence of these claims is arithmetic on the paper's numbers. */
+static void contradictions_are_arithmetic(void **state) {
+  (void)state;
+  static const char *const networks[] = {"mobilenet_v2", "efficientnet_b0", "resnet18", "mlp"};
+  static const char *const rows[] = {"bp_ui8", "bp_gdai8"}, *const metrics[] = {"time", "energy"};
+  int cheaper = 0;
+  for (int n = 0; n < 4; n++)
+    for (int r = 0; r < 2; r++)
+      for (int m = 0; m < 2; m++)
+        cheaper +=
+            printed("table5", networks[n], rows[r], metrics[m]) < printed("table5", networks[n], "bp_int8", metrics[m]);
+  assert_int_equal(cheaper, 4);
+  assert_true(printed("table1", "hidden3", "bp_int8", NULL) > printed("table1", "hidden2", "bp_int8", NULL));
+  assert_true(printed("table5", "efficientnet_b0", "bp_int8", "accuracy") >
+              printed("table5", "mobilenet_v2", "bp_int8", "accuracy"));
+  assert_true(printed("table5", "efficientnet_b0", "bp_int8", "accuracy") >
+              printed("table5", "resnet18", "bp_int8", "accuracy"));
+  /* 784-500-500-500-10, ten samples: the input gradient stops at the second layer. */
+  const double forward = 784.0 * 500 + 2 * 500.0 * 500 + 500.0 * 10, inputs = forward - 784.0 * 500;
+  assert_float_equal(10 * (2 * forward + inputs) / 1e6, 22.99, 1e-9);
+  assert_float_equal(10 * 4 * forward / 1e6, 35.88, 1e-9);
+}
+
+/* ---- cost to an accuracy --------------------------------------------------------------------------------------- */
+
+/* Epochs of 2, 3 and 4 s, 10, 20 and 30 J. */
+static json_t *record_by_epoch(const json_t *cell, const double accuracies[3]) {
+  json_t *record = make_record(cell, accuracies[2], 9, 60, 1, "CPU");
+  for (int i = 0; i < 3; i++)
+    json_array_append_new(json_object_get(record, "epochs"),
+                          json_pack("{s:i, s:f, s:f, s:f}", "epoch", i + 1, "validation_accuracy", accuracies[i],
+                                    "seconds", 2.0 + i, "joules", 10.0 * (i + 1)));
+  return record;
+}
+
+static json_t *report_costs(const char *levels) {
+  static const double good[] = {50, 80, 95.5}, bad[] = {40, 70, 62.5};
+  write_script(
+      "return experiment { name = 'x', profiles = { quick = { seeds = { 1 } } },\n"
+      "  models = { mlp = { dataset = 'mnist', title = 'Net' } }, algorithms = { { 'bp_fp32' }, { 'bp_int8' } },\n"
+      "  report = require 'lib.costs'.%s }\n",
+      levels);
+  json_t *plan = answer("plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(cells_of(plan), index, cell)
+      json_array_append_new(cells, found(cell, record_by_epoch(cell, index ? bad : good)));
+  json_decref(plan);
+  return answer("report", "quick", cells);
+}
+
+/* A sentence, wherever its lines were broken. */
+static void assert_says(const char *text, const char *sentence) {
+  char joined[TEXT_BYTES];
+  snprintf(joined, sizeof joined, "%s", text);
+  for (char *c = joined; *c; c++)
+    if (*c == '\n')
+      *c = ' ';
+  assert_contains(joined, sentence);
+}
+
+static void costs_to_an_accuracy_add_up(void **state) {
+  (void)state;
+  json_t *result = report_costs("report_to({ mlp = { quick = 80 } }, 'wanted')");
+  const char *text = text_of(result, "terminal");
+  assert_contains(text, "\nCost     s per epoch  s in all  s to 80 %  J per epoch  J in all  J to 80 %  In epochs\n");
+  assert_contains(text, "\nbp_fp32         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_contains(text, "\nbp_int8         3.00      9.00         -¹         20.0      60.0         -¹         -¹\n");
+  assert_contains(text, "- ¹ never reached 80 %: its best accuracy by epoch was 70.00 %");
+  assert_says(text, "The accuracy to reach is wanted: Net 80 %.");
+  json_decref(result);
+  /* The worse of the two ended with 62.5, which the better one had in its second epoch. */
+  result = report_costs("report");
+  text = text_of(result, "terminal");
+  assert_contains(text, "s to 62 %");
+  assert_contains(text, "\nbp_fp32         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_contains(text, "\nbp_int8         3.00      9.00       5.00         20.0      60.0       30.0        2.0\n");
+  assert_says(text, "lowest that a run ended with, rounded down: Net 62 %.");
+  json_decref(result);
+}
+
+/* ---- JUnit ----------------------------------------------------------------------------------------------------- */
+
+static size_t count_of(const char *text, const char *part) {
+  size_t count = 0;
+  for (const char *next = text; (next = strstr(next, part)); next += strlen(part))
+    count++;
+  return count;
+}
+
+/* The exit status of a program that writes to a file; 127 where it is not installed. */
+static int run(const char *const *arguments, const char *to) {
+  int status;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    int opened = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (opened < 0 || dup2(opened, STDOUT_FILENO) < 0)
+      _exit(126);
+    execvp(arguments[0], (char *const *)arguments);
+    _exit(127);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* What parsers that are none of ours read in a file, by XPath and by ElementTree; one that is not installed is left
+ * out. */
+static void assert_query(const char *path, const char *xpath, const char *python, const char *expected) {
+  static const char prologue[] = "import sys, xml.etree.ElementTree as e; r = e.parse(sys.argv[1]).getroot(); print";
+  char code[512], out[PATH_MAX + 32];
+  snprintf(code, sizeof code, "%s(%s)", prologue, python);
+  snprintf(out, sizeof out, "%s/answer", folder);
+  const char *const commands[][6] = {{"xmllint", "--xpath", xpath, path, NULL}, {"python3", "-c", code, path, NULL}};
+  for (size_t i = 0; i < 2; i++) {
+    struct ffb_error error;
+    size_t bytes;
+    int status = run(commands[i], out);
+    if (status == 127)
+      continue;
+    assert_int_equal(status, 0);
+    char *answer_text = file_read(out, &bytes, &error);
+    assert_non_null(answer_text);
+    answer_text[strcspn(answer_text, "\n")] = '\0';
+    assert_string_equal(answer_text, expected);
+    ffb_free(answer_text);
+  }
+}
+
+/* Two gates, one of them failed, and one claim whose text wants escaping. */
+static void junit_is_what_parsers_read(void **state) {
+  (void)state;
+  static const struct judged bad = {VALUE ", profiles = { 'quick' } } }, gates = { quick = { { claim = 'c' },"
+                                          " { row = 'bp_fp32', metric = 'accuracy', at_least = 90 }",
+                                    {98.4, 98.5, 98.6},
+                                    {95, 95, 95},
+                                    3,
+                                    "not reproduced",
+                                    "",
+                                    NULL};
+  char path[PATH_MAX + 32];
+  struct ffb_error error;
+  json_t *result = judge(&bad);
+  const char *text = text_of(result, "junit");
+  assert_int_equal(json_integer_value(json_object_get(result, "failed")), 1);
+  assert_int_equal(count_of(text, "<testcase"), 3);
+  assert_int_equal(count_of(text, "</testcase>"), 3);
+  assert_contains(text, "<testsuites name=\"ffbench x.quick\" tests=\"3\" failures=\"1\">");
+  assert_contains(text, "name=\"c: mlp, a &lt; &quot;b&quot; &amp; bp_int8\"");
+  snprintf(path, sizeof path, "%s/junit.xml", folder);
+  assert_true(file_replace(path, text, strlen(text), "", &error));
+  assert_query(path, "count(//testcase)", "len(r.findall('.//testcase'))", "3");
+  assert_query(path, "count(//failure)", "len(r.findall('.//failure'))", "1");
+  assert_query(path, "string(//failure/@message)", "r.find('.//failure').get('message')",
+               "98.5 ±0.25 % (not reproduced)");
+  assert_query(path, "string(//testsuite[2]/testcase/@name)", "r[1][0].get('name')", "c: mlp, a < \"b\" & bp_int8");
+  assert_query(path, "string(//testsuite[2]/testcase/skipped/@message)", "r[1][0][0].get('message')",
+               "not reproduced: 98.5 ±0.25 % here, 94.3 % in the paper (there)");
+  json_decref(result);
+}
+
+/* An underpowered claim is a gate all the same: its mean decides. */
+static void gates_on_claims_decide(void **state) {
+  (void)state;
+  static const struct {
+    const char *claim;
+    double row[MOST_VALUES];
+    json_int_t failed;
+  } cases[] = {{VALUE, {94.0, 94.4, 94.9}, 0},                  /* reproduced */
+               {VALUE, {96.0, 96.6, 97.0}, 0},                  /* within spread */
+               {VALUE, {85.3, 91.9, 94.2}, 1},                  /* underpowered, mean 90.5 */
+               {VALUE, {88.3, 94.9, 97.2}, 0},                  /* underpowered, mean 93.5 */
+               {VALUE, {98.4, 98.5, 98.6}, 1},                  /* not reproduced */
+               {VALUE ", machine = 'Other'", {94, 94, 94}, 0}}; /* nothing to judge by */
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char claim[512];
+    struct judged judged = {claim, {0}, {0}, 3, "", "", NULL};
+    snprintf(claim, sizeof claim, "%s } }, gates = { quick = { { claim = 'c' }", cases[i].claim);
+    memcpy(judged.row, cases[i].row, sizeof judged.row);
+    json_t *result = judge(&judged);
+    assert_int_equal(json_array_size(json_object_get(result, "gates")), 1);
+    assert_int_equal(json_integer_value(json_object_get(result, "failed")), cases[i].failed);
+    json_decref(result);
+  }
+}
+
+/* ---- set-up ---------------------------------------------------------------------------------------------------- */
+
+static int set_up(void **state) {
+  (void)state;
+  struct ffb_error error;
+  const char *temporary = getenv("TMPDIR");
+  snprintf(folder, sizeof folder, "%s/ffbench-verdicts-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+  if (!mkdtemp(folder))
+    return 1;
+  snprintf(script, sizeof script, "%s/script.lua", folder);
+  registry = registry_json(&error);
+  paper = lua_host_run("experiments/paper.lua", "tests/lua/bare", NULL, &lua_host_limits_default, &error);
+  return !registry || !paper;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
+  (void)status, (void)kind, (void)place;
+  return remove(path);
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  json_decref(registry);
+  json_decref(paper);
+  return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(quantiles_are_those_of_students_t),
+      cmocka_unit_test(chances_have_closed_forms),
+      cmocka_unit_test(intervals_and_seeds_agree),
+      cmocka_unit_test(verdicts_follow_from_intervals),
+      cmocka_unit_test(wrong_claims_are_refused),
+      cmocka_unit_test(table1_reproduces_itself),
+      cmocka_unit_test(table5_reproduces_itself),
+      cmocka_unit_test(figure6_reproduces_itself),
+      cmocka_unit_test(claims_without_records_say_so),
+      cmocka_unit_test(contradictions_are_arithmetic),
+      cmocka_unit_test(costs_to_an_accuracy_add_up),
+      cmocka_unit_test(junit_is_what_parsers_read),
+      cmocka_unit_test(gates_on_claims_decide),
+  };
+  return cmocka_run_group_tests_name("verdicts", tests, set_up, tear_down);
+}
