@@ -139,8 +139,8 @@ reproduce: reproduce-table5  ## every table and figure
 reproduce-%: all experiments/%.lua  ## one of them: reproduce-table5
 	@scripts/ensure-data
 	@$(PROGRAM) run experiments/$*.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
-report: all  ## tables again from the records at hand, without training
-	@$(PROGRAM) report experiments/table5.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
+report: all  ## tables, figures and results/report.html, one page of it all, from the records at hand, without training
+	@$(PROGRAM) report $(PROFILE_OPTION) $(RUN_OPTIONS)
 check: all  ## hold the records against the paper and the profile's tolerances
 	@$(PROGRAM) check experiments/table5.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
 search: all  ## search learning rates on the validation split, the same budget for every algorithm

@@ -140,7 +140,7 @@ end
 -- ---- in the report -----------------------------------------------------------------------------------------------
 
 -- "mlp-ff_int8-mnist-s1-6b002093863c.json" is run 6b002093.
-local function run_id(file)
+function figures.run_id(file)
   return file:match("(%x%x%x%x%x%x%x%x)%x*%.json$") or file:gsub("%.json$", "")
 end
 
@@ -149,7 +149,7 @@ local runs_shown = 6
 local function footer(results)
   local runs, texts = {}, { "ffbench, profile " .. results.profile }
   for _, file in ipairs(results:distinct(function(cell) return cell.record and cell.file end)) do
-    runs[#runs + 1] = run_id(file)
+    runs[#runs + 1] = figures.run_id(file)
   end
   local more = #runs > runs_shown and (" and %d more"):format(#runs - runs_shown + 1) or ""
   texts[2] = #runs == 0 and "no run yet"
