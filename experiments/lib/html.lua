@@ -8,7 +8,8 @@ local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&qu
 
 -- Control characters have no place in HTML, escaped or not.
 function html.escape(text)
-  return (tostring(text):gsub("[%z\1-\8\11\12\14-\31\127]", "\u{FFFD}"):gsub("[&<>\"']", entities))
+  local plain = tostring(text):gsub(results_of.trace_mark, ""):gsub("[%z\1-\8\11\12\14-\31\127]", "\u{FFFD}")
+  return (plain:gsub("[&<>\"']", entities))
 end
 
 -- `code` as in Markdown.

@@ -23,6 +23,11 @@ local function mark(verdict, text)
   return ('<span class="verdict %s">%s</span>'):format(class_of(verdict), html.text(text or verdict))
 end
 
+-- "Table V" of "Table V: accuracy, time and so on".
+local function short_title(section)
+  return section.title:match("^(Table %w+):") or section.title:match("^(Figure %w+):") or section.title
+end
+
 local function section_id(section)
   return "experiment-" .. html.escape(section.name)
 end
@@ -87,7 +92,7 @@ local function by_experiment(sections)
   end
   for i, section in ipairs(sections) do
     local counts = counts_of(section.verdicts)
-    rows[i] = { ('<a href="#%s">%s</a>'):format(section_id(section), html.text(section.title)),
+    rows[i] = { ('<a href="#%s">%s</a>'):format(section_id(section), html.text(short_title(section))),
       section.missing and "none" or ("%d of %d"):format(#section.records, section.planned) }
     for _, name in ipairs(names) do
       rows[i][#rows[i] + 1] = section.missing and "-" or tostring(counts[name] or 0)
@@ -97,15 +102,13 @@ local function by_experiment(sections)
 end
 
 local function claim_row(entry, with_network)
-  local here = html.linked(html.text(entry.measured), entry.files)
-  local reason = entry.reason and entry.reason ~= "" and '<br/><small>' .. html.text(entry.reason) .. "</small>" or ""
+  local reason = entry.reason and entry.reason ~= "" and "<br/><small>" .. html.text(entry.reason) .. "</small>" or ""
   local verdict = entry.verdict .. (entry.needs and ": " .. entry.needs or "")
-  local row = { html.text(entry.text) .. "<br/><small>" .. html.text(entry.place) .. "</small>" }
-  row[#row + 1] = with_network and html.text(entry.network or "") or nil
-  row[#row + 1] = entry.expected ~= "" and html.text(entry.expected) or "-"
-  row[#row + 1] = here
-  row[#row + 1] = mark(entry.verdict, verdict) .. reason
-  return row
+  local text = (with_network and entry.network and entry.network .. ": " or "") .. entry.text
+  return {
+    html.text(text) .. "<br/><small>" .. html.text(entry.place) .. "</small>", mark(entry.verdict, verdict) .. reason,
+    entry.expected ~= "" and html.text(entry.expected) or "-", html.linked(html.text(entry.measured), entry.files),
+  }
 end
 
 -- A claim that was judged before one that was not.
@@ -132,10 +135,9 @@ local function claims(section)
       networks[entry.network], count = true, count + 1
     end
   end
-  local columns, rows = { { title = "Claim", align = "left" } }, {}
-  columns[#columns + 1] = count > 1 and { title = "Network", align = "left" } or nil
-  for _, title in ipairs { "Paper", "Here", "Verdict" } do
-    columns[#columns + 1] = { title = title, align = title == "Verdict" and "left" or "right" }
+  local columns, rows = {}, {}
+  for i, title in ipairs { "Claim", "Verdict", "Paper", "Here" } do
+    columns[i] = { title = title, align = "left" }
   end
   for i, entry in ipairs(ranked(section.verdicts)) do
     rows[i] = claim_row(entry, count > 1)
@@ -212,7 +214,7 @@ local function unique_records(sections)
       record.users = {}
       list[#list + 1] = record
     end
-    table.insert(of_file[record.file].users, section.title)
+    table.insert(of_file[record.file].users, short_title(section))
   end)
   return list
 end
@@ -327,7 +329,7 @@ local function record_table(records)
     rows[i] = record_row(record)
   end
   return table.concat({ '<section id="records">', "<h2>Records</h2>",
-    html.paragraph("Files of the folder records beside this page's tables. Every number above comes from them."),
+    html.paragraph("Files of the folder records beside this page's tables. Every number measured here comes from them."),
     html.grid(columns, rows, "Records"), "</section>" }, "\n")
 end
 

@@ -22,10 +22,11 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.87
 pre { background: var(--panel); padding: 0.75rem; overflow-x: auto; border-radius: 0.4rem; }
 .banner { border: 2px solid var(--bad); color: var(--bad); padding: 0.5rem 0.75rem; font-weight: 700; border-radius: 0.4rem; }
 .wide { overflow-x: auto; margin: 0.75rem 0 1.25rem; overflow-wrap: normal; }
-table { border-collapse: collapse; font-size: 0.9375rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; font-size: 0.9375rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; background: var(--panel); }
 tbody th { font-weight: 400; position: sticky; left: 0; background: var(--page); min-width: 7rem; max-width: 22rem; }
+details td, details th { min-width: 4.5rem; }
 .number { text-align: right; white-space: nowrap; }
 thead .number { white-space: normal; }
 td a { color: inherit; text-decoration: underline dotted; text-underline-offset: 0.2em; }
