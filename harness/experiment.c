@@ -550,6 +550,16 @@ static void visit_report(void *to, const char *path, const char *summary) {
   forget_plan(&experiment);
 }
 
+static bool report_each(struct reports *reports, struct ffb_error *error) {
+  if (!catalogue_each(visit_report, reports, error))
+    return false;
+  if (json_array_size(reports->sections) > 0)
+    return write_page(reports->command, reports->library, reports->sections, error);
+  return reports->status != 0 ||
+         ffb_fail_usage(error, "report: no experiment here has a profile \"%s\": choose smoke, quick or paper",
+                        profile_of(reports->command));
+}
+
 static int report_all(struct experiment *experiment) {
   char page[PATH_MAX];
   struct ffb_error error = {0};
@@ -558,8 +568,7 @@ static int report_all(struct experiment *experiment) {
   snprintf(page, sizeof page, "%s/report.html", experiment->places.results);
   if (!named)
     experiment->places.page = page;
-  if (!catalogue_each(visit_report, &reports, &error) ||
-      (reports.library[0] && !write_page(experiment, reports.library, reports.sections, &error)))
+  if (!report_each(&reports, &error))
     reports.status = command_line_fail(&error);
   if (!named)
     experiment->places.page = NULL;

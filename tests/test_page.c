@@ -368,6 +368,17 @@ static void one_experiment_makes_a_page_where_asked(void **state) {
   ffb_free(text);
 }
 
+/* What is on the page already stays. */
+static void unknown_profile_makes_no_page(void **state) {
+  (void)state;
+  char *before = read_whole(page_path);
+  assert_int_equal(RUN(program, "report", "--profile", "smok", "--results", "results", "--threads", "1"), 2);
+  char *after = read_whole(page_path);
+  assert_string_equal(after, before);
+  ffb_free(before);
+  ffb_free(after);
+}
+
 /* Numbers carry their way to the records only into the page. */
 static void other_forms_have_no_marks(void **state) {
   static const char *const names[] = {"results/alpha.csv", "output"};
@@ -526,6 +537,7 @@ int main(void) {
       cmocka_unit_test(no_link_is_dead),
       cmocka_unit_test(same_records_give_the_same_bytes),
       cmocka_unit_test(one_experiment_makes_a_page_where_asked),
+      cmocka_unit_test(unknown_profile_makes_no_page),
       cmocka_unit_test(other_forms_have_no_marks),
       cmocka_unit_test(telephone_shows_it),
   };
