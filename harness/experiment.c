@@ -2,12 +2,14 @@
 
 #include "base/memory.h"
 #include "datasets/dataset.h"
+#include "harness/catalogue.h"
 #include "harness/command_line.h"
 #include "harness/data.h"
 #include "harness/figure.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
 #include "harness/lua_host.h"
+#include "harness/page.h"
 #include "harness/plot.h"
 #include "harness/provenance.h"
 #include "harness/record.h"
@@ -29,7 +31,7 @@ static const char results_remedy[] = "name another folder with --results DIR";
 /* ---- the command line ----------------------------------------------------------------------------------------- */
 
 struct places {
-  const char *profile, *data, *results, *backend, *junit;
+  const char *profile, *data, *results, *backend, *junit, *page;
   int64_t threads;
   bool dry_run, quiet;
 };
@@ -84,6 +86,14 @@ static const struct ffb_option check_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = PLACE(junit),
      .help = "File for gates and claims as JUnit XML, which CI services show."},
+    {.name = NULL},
+};
+
+static const struct ffb_option report_options[] = {
+    {.name = "page",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(page),
+     .help = "File for all of it as one page of HTML; report.html in the results folder where no experiment is named."},
     {.name = NULL},
 };
 
@@ -190,10 +200,10 @@ static json_t *ask_lua(const struct experiment *experiment, const char *mode, js
                        struct ffb_error *error) {
   char version[512];
   provenance_version(version, sizeof version);
-  json_t *input =
-      json_pack("{s:s, s:s, s:s, s:b, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile", profile_of(experiment),
-                "version", version, "draws", plot_available(), "registry", experiment->registry, "set", experiment->set,
-                "only", filtered ? experiment->only : NULL, "cells", json_cells);
+  json_t *input = json_pack("{s:s, s:s, s:s, s:b, s:b, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile",
+                            profile_of(experiment), "version", version, "draws", plot_available(), "page",
+                            experiment->places.page != NULL, "registry", experiment->registry, "set", experiment->set,
+                            "only", filtered ? experiment->only : NULL, "cells", json_cells);
   if (!input) {
     ffb_fail_usage(error, "%s: the profile's name is not UTF-8 text", experiment->file);
     return NULL;
@@ -263,9 +273,13 @@ static bool read_cell(struct cell *cell, const struct experiment *experiment, st
   return ok || ffb_fail_prefix(error, "%s: %s: ", experiment->file, cell_text(cell, "id"));
 }
 
+static bool prepare(struct experiment *experiment, struct ffb_error *error) {
+  return experiment->registry ||
+         (find_library(experiment->file, experiment->library, error) && (experiment->registry = registry_json(error)));
+}
+
 static bool make_plan(struct experiment *experiment, struct ffb_error *error) {
-  if (!find_library(experiment->file, experiment->library, error) || !(experiment->registry = registry_json(error)) ||
-      !(experiment->plan = ask_lua(experiment, "plan", NULL, true, error)))
+  if (!prepare(experiment, error) || !(experiment->plan = ask_lua(experiment, "plan", NULL, true, error)))
     return false;
   const json_t *cells = json_object_get(experiment->plan, "cells");
   size_t count = json_array_size(cells);
@@ -446,14 +460,16 @@ static bool draw_figures(const struct experiment *experiment, const json_t *figu
   return true;
 }
 
-static bool report(const struct experiment *experiment, bool filtered, struct ffb_error *error) {
+/* sections: where the page takes up this report, or null. */
+static bool report(const struct experiment *experiment, bool filtered, json_t *sections, struct ffb_error *error) {
   json_t *result = ask_lua(experiment, "report", found_cells(experiment), filtered, error);
   if (!result)
     return false;
   const char *text = json_string_value(json_object_get(result, "terminal"));
   printf("\n%s", text ? text : "");
   bool ok = write_files(experiment, json_object_get(result, "files"), error) &&
-            draw_figures(experiment, json_object_get(result, "figures"), error);
+            draw_figures(experiment, json_object_get(result, "figures"), error) &&
+            (!sections || page_add(sections, result, experiment->places.results, error));
   json_decref(result);
   return ok;
 }
@@ -470,16 +486,117 @@ static int run_verb(struct experiment *experiment) {
   interrupt_watch();
   int status = train_cells(experiment);
   /* The table shows every row of the experiment, whatever --only picked for training. */
-  if (status != 130 && !report(experiment, false, &error))
+  if (status != 130 && !report(experiment, false, NULL, &error))
     return command_line_fail(&error);
   return status;
 }
 
+/* What belongs to one experiment, as opposed to the command line. */
+static void forget_plan(struct experiment *experiment) {
+  for (size_t i = 0; i < experiment->count; i++)
+    run_config_end(&experiment->cells[i].config);
+  ffb_free(experiment->cells);
+  json_decref(experiment->plan);
+  json_decref(experiment->registry);
+}
+
+static bool write_page(const struct experiment *experiment, const char *library, const json_t *sections,
+                       struct ffb_error *error) {
+  if (!page_write(experiment->places.page, library, profile_of(experiment), sections, error))
+    return false;
+  printf("page: %s\n", experiment->places.page);
+  return true;
+}
+
+/* The reports of every experiment with a record. */
+struct reports {
+  const struct experiment *command; /* without a file of its own */
+  json_t *sections;
+  char library[PATH_MAX];
+  int status;
+};
+
+static bool has_profile(const struct experiment *experiment, struct ffb_error *error) {
+  json_t *description = ask_lua(experiment, "describe", NULL, false, error), *name;
+  bool found = false;
+  size_t index;
+  json_array_foreach(json_object_get(description, "profiles"), index, name) {
+    found = found || strcmp(json_string_value(name), profile_of(experiment)) == 0;
+  }
+  json_decref(description);
+  return found;
+}
+
+static bool has_record(const struct experiment *experiment) {
+  for (size_t i = 0; i < experiment->count; i++)
+    if (experiment->cells[i].selected && experiment->cells[i].finished)
+      return true;
+  return false;
+}
+
+static bool report_one(struct experiment *experiment, struct reports *reports, struct ffb_error *error) {
+  if (!prepare(experiment, error))
+    return false;
+  snprintf(reports->library, sizeof reports->library, "%s", experiment->library);
+  if (!has_profile(experiment, error))
+    return error->kind == FFB_ERROR_NONE;
+  if (!make_plan(experiment, error))
+    return false;
+  if (has_record(experiment))
+    return report(experiment, true, reports->sections, error);
+  json_array_append_new(reports->sections,
+                        json_pack("{s:O, s:O, s:s, s:b}", "name", json_object_get(experiment->plan, "name"), "title",
+                                  json_object_get(experiment->plan, "title"), "file", experiment->file, "missing", 1));
+  return true;
+}
+
+/* One that fails does not stop the others. */
+static void visit_report(void *to, const char *path, const char *summary) {
+  struct reports *reports = to;
+  struct ffb_error error = {0};
+  (void)summary;
+  struct experiment experiment = *reports->command;
+  experiment.file = path;
+  if (!report_one(&experiment, reports, &error))
+    reports->status = command_line_fail(&error);
+  forget_plan(&experiment);
+}
+
+static bool report_each(struct reports *reports, struct ffb_error *error) {
+  if (!catalogue_each(visit_report, reports, error))
+    return false;
+  if (json_array_size(reports->sections) > 0)
+    return write_page(reports->command, reports->library, reports->sections, error);
+  return reports->status != 0 ||
+         ffb_fail_usage(error, "report: no experiment here has a profile \"%s\": choose smoke, quick or paper",
+                        profile_of(reports->command));
+}
+
+static int report_all(struct experiment *experiment) {
+  char page[PATH_MAX];
+  struct ffb_error error = {0};
+  struct reports reports = {.command = experiment, .sections = json_array()};
+  bool named = experiment->places.page != NULL;
+  snprintf(page, sizeof page, "%s/report.html", experiment->places.results);
+  if (!named)
+    experiment->places.page = page;
+  if (!report_each(&reports, &error))
+    reports.status = command_line_fail(&error);
+  if (!named)
+    experiment->places.page = NULL;
+  json_decref(reports.sections);
+  return reports.status;
+}
+
 static int report_verb(struct experiment *experiment) {
   struct ffb_error error = {0};
-  if (make_plan(experiment, &error) && report(experiment, true, &error))
-    return 0;
-  return command_line_fail(&error);
+  if (!experiment->file)
+    return report_all(experiment);
+  json_t *sections = experiment->places.page ? json_array() : NULL;
+  bool ok = make_plan(experiment, &error) && report(experiment, true, sections, &error) &&
+            (!sections || write_page(experiment, experiment->library, sections, &error));
+  json_decref(sections);
+  return ok ? 0 : command_line_fail(&error);
 }
 
 static bool write_junit(const struct experiment *experiment, const json_t *result, struct ffb_error *error) {
@@ -509,15 +626,18 @@ struct verb {
   int (*execute)(struct experiment *experiment);
   const char *group; /* of options of its own */
   const struct ffb_option *options;
+  bool alone; /* works without an experiment */
 };
 
 static const struct verb verbs[] = {
     {"run", "Train what an experiment lists and has no record of, then write its tables.", run_verb, "Training",
-     training_options},
-    {"report", "Write an experiment's tables from the records at hand; what is missing is shown as a gap.", report_verb,
-     NULL, NULL},
+     training_options, false},
+    {"report",
+     "Write an experiment's tables from the records at hand; what is missing is shown as a gap. Without an experiment: "
+     "those of all that have records, and the page that joins them.",
+     report_verb, "The page", report_options, true},
     {"check", "Hold the records against the paper and the profile's gates; exit status 1 on a failed gate.", check_verb,
-     "For CI", check_options},
+     "For CI", check_options, false},
 };
 
 static const struct verb *find_verb(const char *name) {
@@ -534,19 +654,17 @@ static bool begin(struct experiment *experiment, struct ffb_error *error) {
     return ffb_fail(error, "out of memory: close other programs");
   return ffb_options_default(place_options, &experiment->places, error) &&
          ffb_options_default(training_options, &experiment->places, error) &&
-         ffb_options_default(check_options, &experiment->places, error);
+         ffb_options_default(check_options, &experiment->places, error) &&
+         ffb_options_default(report_options, &experiment->places, error);
 }
 
 static void end(struct experiment *experiment) {
-  for (size_t i = 0; i < experiment->count; i++)
-    run_config_end(&experiment->cells[i].config);
-  ffb_free(experiment->cells);
-  json_decref(experiment->plan);
-  json_decref(experiment->registry);
+  forget_plan(experiment);
   json_decref(experiment->only);
   json_decref(experiment->set);
   ffb_options_clear(place_options, &experiment->places);
   ffb_options_clear(check_options, &experiment->places);
+  ffb_options_clear(report_options, &experiment->places);
 }
 
 int experiment_command(int argc, char **argv) {
@@ -562,8 +680,8 @@ int experiment_command(int argc, char **argv) {
       {0}};
   const struct command command = {.verb = verb->name,
                                   .summary = verb->summary,
-                                  .operand = "EXPERIMENT.lua",
-                                  .operand_required = true,
+                                  .operand = verb->alone ? "[EXPERIMENT.lua]" : "EXPERIMENT.lua",
+                                  .operand_required = !verb->alone,
                                   .tables = tables,
                                   .repeated = repeated};
   int status = 0;

@@ -1,19 +1,14 @@
 /* ffbench list: what there is to choose from. */
 #include "backends/backend.h"
 #include "datasets/dataset.h"
+#include "harness/catalogue.h"
 #include "harness/command_line.h"
 #include "harness/commands.h"
-#include "harness/file.h"
 #include "harness/meters/meter.h"
 #include "harness/plugin.h"
 #include "models/models.h"
 
-#include <dirent.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { LINE_BYTES = 512 };
 
 static void print_entry(const char *name, const char *description) {
   printf("  %-18s %s\n", name, description);
@@ -59,60 +54,14 @@ static bool list_meters(struct ffb_error *error) {
   return true;
 }
 
-/* A script that makes an experiment is one; others hold data that experiments share. Its first comment line, up to the
- * end of the first sentence, says what it is. */
-static void print_experiment(const char *folder, const char *name) {
-  char path[PATH_MAX + NAME_MAX + 2], line[LINE_BYTES], summary[LINE_BYTES] = "";
-  bool experiment = false;
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  FILE *file = fopen(path, "re");
-  while (file && !experiment && fgets(line, sizeof line, file)) {
-    line[strcspn(line, "\n")] = '\0';
-    if (!summary[0])
-      snprintf(summary, sizeof summary, "%s", line + strspn(line, "- "));
-    experiment = strstr(line, "return experiment") == line;
-  }
-  if (file)
-    fclose(file);
-  char *end = strstr(summary, ". ");
-  if (end)
-    *end = '\0';
-  if (experiment)
-    print_entry(name, summary);
+static void print_experiment(void *to, const char *path, const char *summary) {
+  const char *slash = strrchr(path, '/');
+  (void)to;
+  print_entry(slash ? slash + 1 : path, summary);
 }
 
-static int is_script(const struct dirent *entry) {
-  size_t length = strlen(entry->d_name);
-  return length > 4 && strcmp(entry->d_name + length - 4, ".lua") == 0;
-}
-
-static bool print_folder(const char *folder) {
-  struct dirent **entries;
-  int count = scandir(folder, &entries, is_script, alphasort);
-  if (count < 0)
-    return false;
-  for (int i = 0; i < count; i++) {
-    print_experiment(folder, entries[i]->d_name);
-    free(entries[i]);
-  }
-  free(entries);
-  return true;
-}
-
-/* Those of the folder one is in, else those that lie beside the program's. */
 static bool list_experiments(struct ffb_error *error) {
-  char program[PATH_MAX], beside[PATH_MAX], folder[PATH_MAX + 32];
-  if (print_folder("experiments"))
-    return true;
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length > 0) {
-    program[length] = '\0';
-    file_folder(program, beside);
-    snprintf(folder, sizeof folder, "%s/../experiments", beside);
-    if (print_folder(folder))
-      return true;
-  }
-  return ffb_fail(error, "there is no folder \"experiments\" here: go to where ffbench was cloned");
+  return catalogue_each(print_experiment, NULL, error);
 }
 
 struct subject {

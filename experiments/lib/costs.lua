@@ -75,7 +75,8 @@ local function relative_table(model, base)
     if row ~= base then
       local texts = { row.title }
       for _, column in ipairs(compared) do
-        texts[#texts + 1] = change_text(row:mean(column.metric), base:mean(column.metric))
+        local change = change_text(row:mean(column.metric), base:mean(column.metric))
+        texts[#texts + 1] = row:traced(change, column.metric, base)
         texts[#texts + 1] = with_paper
           and change_text(paper_number(row, column.metric), paper_number(base, column.metric)) or nil
       end
@@ -166,7 +167,8 @@ local function detail_table(model)
   for _, row in ipairs(model.rows) do
     local count, record = #row:numbers("time_per_epoch"), row:record()
     local epochs = record and #(record.epochs or {}) or 0
-    list:add(row.title, count > 0 and tostring(count) or "-", epochs > 0 and tostring(epochs) or "-", row:plain("step"),
+    list:add(row.title, row:traced(count > 0 and tostring(count) or "-", "time_per_epoch"),
+      row:traced(epochs > 0 and tostring(epochs) or "-", "time_per_epoch"), row:plain("step"),
       row:text("resident"))
   end
   return list
@@ -184,8 +186,9 @@ local function memory_table(model)
   for _, row in ipairs(model.rows) do
     local texts = { row.title }
     for _, tag in ipairs(tags) do
-      local bytes = row:mean("memory.peak_bytes_by_tag." .. tag)
-      texts[#texts + 1] = bytes and ("%.2f"):format(bytes / 1e6) or "-"
+      local name = "memory.peak_bytes_by_tag." .. tag
+      local bytes = row:mean(name)
+      texts[#texts + 1] = row:traced(bytes and ("%.2f"):format(bytes / 1e6) or "-", name)
     end
     list:add(table.unpack(texts))
   end

@@ -7,6 +7,7 @@
 local costs = require "lib.costs"
 local figures = require "lib.figures"
 local results_of = require "lib.results"
+local sections = require "lib.sections"
 local tables = require "lib.tables"
 local verdicts = require "lib.verdicts"
 
@@ -244,6 +245,12 @@ function documents.new(results, plan)
   local parts = #entries > 0 and verdict_blocks(entries) or {}
   parts[#parts + 1] = ("Every number stands in %s.csv with the records that it comes from."):format(plan.name)
   return assemble(results, plan, blocks, parts, #entries > 0 and count_text(entries) or nil)
+end
+
+-- The report's part of the page of all experiments; traced: results whose numbers carry the way to their records.
+function documents.section(traced, plan, file)
+  local blocks = check_blocks((plan.report or costs.report)(traced), plan.name)
+  return sections.new(assemble(traced, plan, blocks, {}), traced, plan, verdicts.judge(traced, plan), file)
 end
 
 -- What `ffbench check` says: gates first, then the verdicts.

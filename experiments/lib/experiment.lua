@@ -692,6 +692,7 @@ function modes.report(plan)
       { name = plan.name .. ".csv", text = documents.csv(outcome) },
     },
     figures = documents.figures(document, outcome),
+    section = input.page and documents.section(results.new(plan, input, true), plan, host.file) or nil,
   }
 end
 
@@ -704,6 +705,9 @@ function modes.check(plan)
 end
 
 local function finish(value)
+  if input.mode == "page" then -- of lib.page: what the reports gave, joined
+    return { text = value(input) }
+  end
   local plan = type(value) == "table" and known[value]
   if not plan then
     host.refuse(host.file .. ": this file is no experiment: it must end with return experiment { ... }")

@@ -169,7 +169,7 @@ end
 -- ---- in the report -----------------------------------------------------------------------------------------------
 
 -- "mlp-ff_int8-mnist-s1-6b002093863c.json" is run 6b002093.
-local function run_id(file)
+function figures.run_id(file)
   return file:match("(%x%x%x%x%x%x%x%x)%x*%.json$") or file:gsub("%.json$", "")
 end
 
@@ -192,7 +192,7 @@ local function distinct(rows, read)
 end
 
 local function run_of(cell)
-  return cell.record and run_id(cell.file)
+  return cell.record and figures.run_id(cell.file)
 end
 
 local function replaced_dataset(cell)

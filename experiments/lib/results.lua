@@ -11,6 +11,7 @@
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
+--   row:traced(text, metric) a number that the report made itself of this row's metric, with the way to its records
 -- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
 -- ("time.evaluation_seconds").
 
@@ -237,6 +238,26 @@ local function number_text(value, digits)
   return tonumber(text) == 0 and text:gsub("^%-", "+"):gsub("^%+", digits:find("+", 1, true) and "+" or "") or text
 end
 
+-- Behind a number, where a page is made that links to records: \u{E000}, an index of results.traces, \u{E001}.
+local trace_mark = "\u{E000}(%d+)\u{E001}"
+
+-- The text, and how to find the records that have the metric; base: another row that went into it.
+function row_methods:traced(text, name, base)
+  local traces, files, metric = self.results.traces, {}, metric_of(name)
+  for _, row in ipairs(traces and text ~= "-" and { self, base } or {}) do
+    for _, cell in ipairs(row.cells) do
+      if cell.record and metric.read(cell.record) then
+        files[#files + 1] = cell.file
+      end
+    end
+  end
+  if #files == 0 then
+    return text
+  end
+  traces[#traces + 1] = files
+  return ("%s\u{E000}%d\u{E001}"):format(text, #traces)
+end
+
 -- The mean, with the spread where it shows at that many digits.
 function row_methods:plain(name, digits)
   local mean, spread = self:mean(name), self:spread(name)
@@ -246,7 +267,7 @@ function row_methods:plain(name, digits)
   digits = digits or (metric_of(name).unit == "%" and "%.2f") or digits_of(mean)
   local text = number_text(mean, digits)
   local around = spread and number_text(spread, digits)
-  return around and (tonumber(around) or 0) ~= 0 and text .. " ±" .. around or text
+  return self:traced(around and (tonumber(around) or 0) ~= 0 and text .. " ±" .. around or text, name)
 end
 
 function row_methods:text(name, digits)
@@ -332,7 +353,7 @@ local function new_row(results, model, row, plan, input)
     if cell.model == model.name and cell.row == row.name and cell.selected then
       local found = input.cells and input.cells[i] or {}
       cell.record, cell.file, cell.reason = found.record or nil, found.file, found.reason
-      cell.planned_dataset = cell.config.dataset
+      cell.planned_dataset = cell.planned_dataset or cell.config.dataset
       cell.config.dataset = found.dataset or cell.config.dataset
       made.cells[#made.cells + 1] = cell
     end
@@ -341,13 +362,14 @@ local function new_row(results, model, row, plan, input)
 end
 
 local results = { metrics = metrics, metric = metric_of, finders = finders,
-  at_path = at_path, number_text = number_text, digits_of = digits_of }
+  at_path = at_path, number_text = number_text, digits_of = digits_of, trace_mark = trace_mark }
 
--- plan: from lib.experiment; input.cells: what the program found for each cell of the plan.
-function results.new(plan, input)
+-- plan: from lib.experiment; input.cells: what the program found for each cell of the plan; traces: whether numbers carry
+-- the way to their records.
+function results.new(plan, input, traces)
   local made = setmetatable({
     name = plan.name, title = plan.title, profile = input.profile, paper = plan.paper, models = {}, notes = {}, marks = {},
-    metrics = metrics, exported = {},
+    metrics = metrics, exported = {}, traces = traces and {} or nil,
   }, methods)
   for _, model in ipairs(plan.models) do
     local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {},
