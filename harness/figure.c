@@ -426,8 +426,8 @@ static double up(const struct page *page, double pixels_from_top) {
 static const uint32_t palette[] = {0x8c8c8c, 0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
 static const int markers[] = {7, 7, 5, 9, 13, 11, 15, 7}; /* filled shapes */
 
-/* Nothing is special between single quotes but the quote itself. It becomes an apostrophe: doubled, as gnuplot wants it,
- * it is misread at the start of a text. */
+/* Nothing is special between single quotes but the quote itself. It becomes an apostrophe: doubled, as gnuplot wants
+ * it, it is misread at the start of a text. */
 static void put_text(FILE *to, const char *text, size_t length) {
   fputc('\'', to);
   for (size_t i = 0; i < length; i++) {
