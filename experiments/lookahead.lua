@@ -16,8 +16,8 @@ for _, route in ipairs(routes) do
 end
 for _, unit in ipairs { "block", "layer" } do
   rows[#rows + 1] = { "ff_int8", name = "ff_int8_one_pass_" .. unit, title = "one-pass, a unit is a " .. unit,
-    preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest", gradient_rounding = "nearest",
-    learning_rate = 0.2, unit = unit, paper = false }
+    preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest", learning_rate = 0.2, unit = unit,
+    paper = false }
 end
 
 local function report(results)

@@ -29,8 +29,7 @@ return search {
     { title = "FF-INT8 paper", row = "ff_int8_paper", algorithm = "ff_int8",
       options = { preset = "paper", lookahead = "scalar" }, rates = { 1e-5, 1e-4, 1e-3, 1e-2 } },
     { title = "FF-INT8 one-pass", row = "ff_int8_one_pass", algorithm = "ff_int8",
-      options = { preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest",
-        gradient_rounding = "nearest" },
+      options = { preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest" },
       rates = { 0.05, 0.1, 0.2, 0.4 } },
   },
   profiles = {

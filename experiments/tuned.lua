@@ -10,8 +10,7 @@ local function network(backpropagation, tuned)
     ff_int8_tuned = { learning_rate = tuned, goodness = "mean_squares", theta = 1, label = "pattern",
       pattern_amplitude = 1 },
     ff_int8_paper = { learning_rate = 1e-4 },
-    ff_int8_one_pass = { learning_rate = 0.2, optimiser = "sgd", momentum = 0, input_rounding = "nearest",
-      gradient_rounding = "nearest" },
+    ff_int8_one_pass = { learning_rate = 0.2, optimiser = "sgd", momentum = 0, input_rounding = "nearest" },
   }
 end
 
