@@ -754,8 +754,8 @@ static void check_layer(const json_t *layer, int number) {
 
 static void gradients_are_in_the_record(void **state) {
   (void)state;
-  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, GRADIENTS, "--gradient-range", "0.001",
-                      "--record", in("r.json"), "--quiet"));
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, GRADIENTS, "--histogram-range",
+                      "0.001", "--record", in("r.json"), "--quiet"));
   json_t *record = load(in("r.json"));
   assert_int_equal(json_array_size(field(record, "gradients")), 3); /* before training, after two epochs */
   for (size_t i = 0; i < 3; i++) {
