@@ -260,6 +260,8 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
       {13, "{ 'bp_fp32', learning_rate = 'fast' },", "learning_rate must be a number"},
       {13, "{ 'bp_fp32', optimiser = 'sdg' },", "did you mean \"sgd\"?"},
       {13, "{ 'bp_fp32', title = 5 },", "title must be a text"},
+      {13, "{ 'bp_fp32', models = 'mlp' },", "models must be a table, not a text"},
+      {13, "{ 'bp_fp32', models = { 'mpl' } },", "unknown model of this experiment \"mpl\""},
       {14, "{ 'bp_fp32' },", "two rows of algorithms are called \"bp_fp32\""},
       {14, "second = { 'bp_fp32' },", "unknown key \"second\" in algorithms"},
       {18, "strict = { { row = 'bp_fp3', finishes = true } },", "no row \"bp_fp3\""},
@@ -267,6 +269,20 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_refused(cases[i].line, cases[i].replacement, cases[i].part);
+}
+
+/* A row's key is an option of the run or of its algorithm; one of both would never reach the algorithm. */
+static void no_algorithm_has_an_option_of_the_run(void **state) {
+  (void)state;
+  const json_t *algorithm, *option, *of_run;
+  size_t i, k, n, compared = 0;
+  json_array_foreach(json_object_get(registry, "algorithms"), i, algorithm)
+      json_array_foreach(json_object_get(algorithm, "options"), k, option)
+          json_array_foreach(json_object_get(registry, "run"), n, of_run) {
+    assert_string_not_equal(text_of(option, "name"), text_of(of_run, "name"));
+    compared++;
+  }
+  assert_true(compared > 100);
 }
 
 static void option_from_another_file_is_named_there(void **state) {
@@ -375,6 +391,24 @@ static void a_profile_speaks_of_models_and_rows(void **state) {
   plan = answer(script, "plan", "smoke", json_pack("{s:[{s:s, s:s}]}", "set", "name", "seeds", "text", "3"));
   assert_int_equal(json_array_size(json_object_get(plan, "cells")), 4);
   assert_int_equal(config_number(json_array_get(json_object_get(plan, "cells"), 3), "seed"), 3);
+  json_decref(plan);
+}
+
+/* BP-FP32 on both networks, BP-INT8 on the deep one only. */
+static void a_row_may_name_its_models(void **state) {
+  (void)state;
+  static const char text[] =
+      "return experiment { name = 'x', profiles = { smoke = { seeds = { 1, 2 } } },\n"
+      "  models = { { 'mlp', name = 'flat', dataset = 'mnist' }, { 'mlp', name = 'deep', dataset = 'mnist' } },\n"
+      "  algorithms = { { 'bp_fp32' }, { 'bp_int8', models = { 'deep' } } } }\n";
+  static const char *const expected[] = {"flat bp_fp32 seed 1", "flat bp_fp32 seed 2", "deep bp_fp32 seed 1",
+                                         "deep bp_int8 seed 1", "deep bp_fp32 seed 2", "deep bp_int8 seed 2"};
+  enum { CELLS = sizeof expected / sizeof *expected };
+  write_file("script.lua", text, sizeof text - 1);
+  json_t *plan = answer(script, "plan", "smoke", NULL), *cells = json_object_get(plan, "cells");
+  assert_int_equal(json_array_size(cells), CELLS);
+  for (size_t i = 0; i < CELLS; i++)
+    assert_string_equal(text_of(json_array_get(cells, i), "id"), expected[i]);
   json_decref(plan);
 }
 
@@ -1048,10 +1082,12 @@ int main(void) {
       cmocka_unit_test(require_stays_in_its_folders),
       cmocka_unit_test(error_values_become_one_line),
       cmocka_unit_test(mistakes_are_named_with_line_and_remedy),
+      cmocka_unit_test(no_algorithm_has_an_option_of_the_run),
       cmocka_unit_test(option_from_another_file_is_named_there),
       cmocka_unit_test(misspelt_name_is_an_error),
       cmocka_unit_test(table5_plans_its_cells),
       cmocka_unit_test(a_profile_speaks_of_models_and_rows),
+      cmocka_unit_test(a_row_may_name_its_models),
       cmocka_unit_test(only_selects_cells),
       cmocka_unit_test(wrong_only_and_set_are_refused),
       cmocka_unit_test(set_changes_every_cell_that_has_the_option),
