@@ -9,6 +9,7 @@ local depths = { hidden0 = "none", hidden1 = "500", hidden2 = "500,500", hidden3
 -- One row for each reading: what it sets, beside the options that the search chose.
 local int8 = {
   { "absmax", "INT8: each tensor's largest value (default)" },
+  { "range_4", "fixed range: 4", { gradient_range = 4 } },
   { "range_1", "fixed range: 1", { gradient_range = 1 } },
   { "range_01", "fixed range: 0.1", { gradient_range = 0.1 } },
   { "range_001", "fixed range: 0.01", { gradient_range = 0.01 } },
