@@ -82,7 +82,9 @@ local plan = readings.plan {
 }
 
 local models = { { "mlp", dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 } }
+local quick = { mlp = { seeds = { 1, 2 } } } -- forward-forward takes most of the time
 for name, hidden in pairs(depths) do
+  quick[name] = { seeds = { 1, 2, 3 } }
   models[#models + 1] = { "mlp", name = name, dataset = "mnist", batch = 32, options = { hidden = hidden },
     title = ("%s hidden layers"):format(name:sub(-1)) }
 end
@@ -95,7 +97,7 @@ return experiment {
   defaults = { mlp = { bp_fp32 = tuned.bp_fp32, bp_int8 = tuned.bp_int8, bp_gdai8 = tuned.bp_gdai8 } },
   profiles = {
     smoke = { epochs = 1, train_limit = 1000, eval_limit = 200, seeds = { 1 }, algorithms = { ff_int8 = { epochs = 2 } } },
-    quick = { epochs = 3, train_limit = 20000, seeds = { 1, 2, 3 },
+    quick = { epochs = 3, train_limit = 20000, models = quick,
       algorithms = { ff_int8 = { epochs = 12, train_limit = 12000, eval_limit = 2000 } } },
     paper = { epochs = 100, seeds = { 1, 2, 3 }, algorithms = { ff_int8 = { epochs = 250 } } },
   },
