@@ -111,7 +111,8 @@ local function collapse_row(results, list, group, name, title, entries)
   end
   for i, claim in ipairs(collapses) do
     local entry = entries and entries[claim.id]
-    where[#where + 1] = entry and entry.verdict == "reproduced" and tostring(i) or nil
+    local mark = ({ reproduced = "", underpowered = entry and entry.inside and "?" or nil })[entry and entry.verdict]
+    where[#where + 1] = mark and i .. mark or nil
   end
   texts[#texts + 1] = #where > 0 and table.concat(where, ", ") or "-"
   texts[#texts + 1] = entries and joint_verdict(results, entries, { safe, table.unpack(collapses) }) or "-"
@@ -172,8 +173,8 @@ local function report_of(groups)
     local blocks = {
       { heading = "Which readings make BP-INT8 collapse" }, collapse_table(results, groups.collapse),
       "Test accuracy in per cent by the number of hidden layers, 500 neurons each; time and memory with three. Collapses: 15 "
-        .. "points below FP32 with the same optimiser. As in Table I: at every depth from one on, and at most 2 points below "
-        .. "without a hidden layer.",
+        .. "points below FP32 with the same optimiser; with a question mark where these seeds cannot tell. As in Table I: at "
+        .. "every depth from one on, and at most 2 points below without a hidden layer.",
       { heading = "Which look-ahead helps" },
     }
     for _, part in ipairs(groups.lookahead) do
