@@ -67,7 +67,7 @@ end
 
 local function mlp(count, hidden)
   return { "mlp", name = "hidden" .. count, title = count .. " hidden", dataset = "mnist", options = { hidden = hidden },
-    gradient_statistics = 32, gradient_range = paper.axis }
+    gradient_statistics = 32, histogram_range = paper.axis }
 end
 
 return experiment {

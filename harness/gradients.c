@@ -185,7 +185,7 @@ json_t *gradients_measure(struct assembly *assembly, const struct run_config *co
   struct sums sums;
   double start = meter_clock_seconds();
   bool ok = take_gradient(assembly, &sums, error);
-  json_t *layers = ok ? layers_json(assembly, &sums, config->gradient_range, error) : NULL, *entry = NULL;
+  json_t *layers = ok ? layers_json(assembly, &sums, config->histogram_range, error) : NULL, *entry = NULL;
   free_sums(&sums, assembly->network.layer_count);
   if (layers)
     entry = json_pack("{s:I, s:I, s:f, s:o}", "epoch", (json_int_t)epoch, "records",

@@ -260,6 +260,8 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
       {13, "{ 'bp_fp32', learning_rate = 'fast' },", "learning_rate must be a number"},
       {13, "{ 'bp_fp32', optimiser = 'sdg' },", "did you mean \"sgd\"?"},
       {13, "{ 'bp_fp32', title = 5 },", "title must be a text"},
+      {13, "{ 'bp_fp32', models = 'mlp' },", "models must be a table, not a text"},
+      {13, "{ 'bp_fp32', models = { 'mpl' } },", "unknown model of this experiment \"mpl\""},
       {14, "{ 'bp_fp32' },", "two rows of algorithms are called \"bp_fp32\""},
       {14, "second = { 'bp_fp32' },", "unknown key \"second\" in algorithms"},
       {18, "strict = { { row = 'bp_fp3', finishes = true } },", "no row \"bp_fp3\""},
@@ -267,6 +269,20 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_refused(cases[i].line, cases[i].replacement, cases[i].part);
+}
+
+/* A row's key is an option of the run or of its algorithm; one of both would never reach the algorithm. */
+static void no_algorithm_has_an_option_of_the_run(void **state) {
+  (void)state;
+  const json_t *algorithm, *option, *of_run;
+  size_t i, k, n, compared = 0;
+  json_array_foreach(json_object_get(registry, "algorithms"), i, algorithm)
+      json_array_foreach(json_object_get(algorithm, "options"), k, option)
+          json_array_foreach(json_object_get(registry, "run"), n, of_run) {
+    assert_string_not_equal(text_of(option, "name"), text_of(of_run, "name"));
+    compared++;
+  }
+  assert_true(compared > 100);
 }
 
 static void option_from_another_file_is_named_there(void **state) {
@@ -375,6 +391,24 @@ static void a_profile_speaks_of_models_and_rows(void **state) {
   plan = answer(script, "plan", "smoke", json_pack("{s:[{s:s, s:s}]}", "set", "name", "seeds", "text", "3"));
   assert_int_equal(json_array_size(json_object_get(plan, "cells")), 4);
   assert_int_equal(config_number(json_array_get(json_object_get(plan, "cells"), 3), "seed"), 3);
+  json_decref(plan);
+}
+
+/* BP-FP32 on both networks, BP-INT8 on the deep one only. */
+static void a_row_may_name_its_models(void **state) {
+  (void)state;
+  static const char text[] =
+      "return experiment { name = 'x', profiles = { smoke = { seeds = { 1, 2 } } },\n"
+      "  models = { { 'mlp', name = 'flat', dataset = 'mnist' }, { 'mlp', name = 'deep', dataset = 'mnist' } },\n"
+      "  algorithms = { { 'bp_fp32' }, { 'bp_int8', models = { 'deep' } } } }\n";
+  static const char *const expected[] = {"flat bp_fp32 seed 1", "flat bp_fp32 seed 2", "deep bp_fp32 seed 1",
+                                         "deep bp_int8 seed 1", "deep bp_fp32 seed 2", "deep bp_int8 seed 2"};
+  enum { CELLS = sizeof expected / sizeof *expected };
+  write_file("script.lua", text, sizeof text - 1);
+  json_t *plan = answer(script, "plan", "smoke", NULL), *cells = json_object_get(plan, "cells");
+  assert_int_equal(json_array_size(cells), CELLS);
+  for (size_t i = 0; i < CELLS; i++)
+    assert_string_equal(text_of(json_array_get(cells, i), "id"), expected[i]);
   json_decref(plan);
 }
 
@@ -754,6 +788,132 @@ static void gradients_are_told_by_depth(void **state) {
   json_decref(plan);
 }
 
+/* Three epochs to 90 % with look-ahead, six without; a plateau is the mean of the last three of twelve. */
+static void add_curve(json_t *record, int rise) {
+  json_t *epochs = json_array();
+  for (int epoch = 1; epoch <= 12; epoch++)
+    json_array_append_new(epochs, json_pack("{s:f}", "validation_accuracy", epoch < rise ? 50.0 : 90.0));
+  json_object_set_new(record, "epochs", epochs);
+}
+
+/* FP32 has 95 % at every depth. A fixed range of 1 collapses as in the paper, one of 0.1 with three hidden layers only,
+ * one of 0.01 without a hidden layer too. */
+static json_t *record_of_reading(const json_t *cell) {
+  const char *row = text_of(cell, "row"), *model = text_of(cell, "model");
+  char depth = model[strlen(model) - 1];
+  double accuracy = 95;
+  if (strcmp(row, "int8_range_1") == 0)
+    accuracy = depth == '0' ? 94 : 70;
+  else if (strcmp(row, "int8_range_01") == 0)
+    accuracy = depth == '3' ? 70 : 95;
+  else if (strcmp(row, "int8_range_001") == 0)
+    accuracy = 10;
+  else if (strcmp(row, "ff_hard") == 0)
+    accuracy = 96;
+  json_t *record = make_record(cell, accuracy);
+  add_curve(record, strcmp(row, "tuned_scalar") == 0 ? 3 : 6);
+  return record;
+}
+
+static json_t *report_readings(const char *profile, bool with_records) {
+  json_t *plan = answer("experiments/readings.lua", "plan", profile, NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(json_object_get(plan, "cells"), index, cell) {
+    json_t *found = json_pack("{s:s, s:s, s:s}", "file", "r.json", "dataset", "mnist", "reason", "not run");
+    assert_int_equal(strcmp(text_of(cell, "algorithm"), "ff_int8") == 0, strcmp(text_of(cell, "model"), "mlp") == 0);
+    if (with_records)
+      json_object_set_new(found, "record", record_of_reading(cell));
+    json_array_append_new(cells, found);
+  }
+  json_decref(plan);
+  return answer("experiments/readings.lua", "report", profile, json_pack("{s:o}", "cells", cells));
+}
+
+/* The columns of the row of that title in the first table that has it, without spaces around. */
+static void assert_row(const char *markdown, const char *title, const char *columns) {
+  char line[1024], squeezed[1024] = "";
+  const char *at = strstr(markdown, title);
+  assert_non_null(at);
+  snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+  for (char *rest = line, *word; (word = strsep(&rest, " "));)
+    if (*word)
+      snprintf(squeezed + strlen(squeezed), sizeof squeezed - strlen(squeezed), "%s%s", *squeezed ? " " : "", word);
+  if (!strstr(squeezed, columns))
+    fail_msg("\"%s\" is not in \"%s\"", columns, squeezed);
+}
+
+static void readings_have_verdicts(void **state) {
+  (void)state;
+  json_t *result = report_readings("quick", true);
+  const char *markdown = file_text(result, 0);
+  assert_string_equal(text_of(json_array_get(json_object_get(result, "files"), 0), "name"), "readings.md");
+  assert_row(markdown, "paper: INT8", "| 88.7 | 73.8 | 62.4 | 65.2 |");
+  assert_row(markdown, "INT8: each tensor", "| 95.00 | 95.00 | 95.00 | 95.00 | - | not reproduced |");
+  assert_row(markdown, "fixed range: 1 ", "| 94.00 | 70.00 | 70.00 | 70.00 | 1, 2, 3 | reproduced | 1.25 | 25.0");
+  assert_row(markdown, "fixed range: 0.1", "| 95.00 | 95.00 | 95.00 | 70.00 | 3 | not reproduced |");
+  assert_row(markdown, "fixed range: 0.01", "| 1, 2, 3 | not reproduced |");
+  const char *tuned = strstr(markdown, "preset tuned"), *paper = strstr(markdown, "preset paper");
+  assert_non_null(tuned);
+  assert_non_null(paper);
+  assert_row(tuned, "no look-ahead", "| 95.00 | 90.00 | 6.0 | - | - | - |");
+  assert_row(tuned, "scalar (default)", "| 3.0 | -3.00 epochs: reproduced | +0.00 points: reproduced |");
+  assert_row(paper, "scalar (default)", "| 6.0 | +0.00 epochs: not reproduced |");
+  assert_row(markdown, "negatives: hard", "| 96.00 | +1.00 ±0.00 |");
+  json_decref(result);
+}
+
+static void readings_are_swept_at_every_size(void **state) {
+  (void)state;
+  static const char *const profiles[] = {"smoke", "quick", "paper"};
+  for (size_t i = 0; i < 2 * sizeof profiles / sizeof *profiles; i++) {
+    json_t *result = report_readings(profiles[i / 2], i % 2);
+    const char *markdown = file_text(result, 0);
+    assert_int_equal(strstr(markdown, "not run") != NULL, i % 2 == 0);
+    if (i / 2 == 0 && i % 2)
+      assert_contains(markdown, "profile smoke is too small to judge by");
+    json_decref(result);
+  }
+}
+
+static bool list_has(const json_t *options, const char *name) {
+  const json_t *option;
+  size_t i;
+  json_array_foreach(options, i, option) if (strcmp(text_of(option, "name"), name) == 0) return true;
+  return false;
+}
+
+/* As an option of every run, of an algorithm or of a network. */
+static bool is_option(const char *name) {
+  static const char *const kinds[] = {"algorithms", "models"};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    const json_t *part;
+    size_t k;
+    json_array_foreach(json_object_get(registry, kinds[i]), k,
+                       part) if (list_has(json_object_get(part, "options"), name)) return true;
+  }
+  return list_has(json_object_get(registry, "run"), name);
+}
+
+/* `name=value` in docs/readings.md. */
+static void documented_readings_are_options(void **state) {
+  (void)state;
+  struct ffb_error error;
+  size_t bytes, found = 0;
+  char *text = file_read("docs/readings.md", &bytes, &error), name[64];
+  assert_non_null(text);
+  for (const char *at = strchr(text, '`'); at; at = strchr(at + 1, '`')) {
+    size_t length = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz_0123456789");
+    if (length == 0 || length >= sizeof name || at[1 + length] != '=')
+      continue;
+    snprintf(name, sizeof name, "%.*s", (int)length, at + 1);
+    if (!is_option(name))
+      fail_msg("docs/readings.md: there is no option %s", name);
+    found++;
+  }
+  assert_true(found > 30);
+  ffb_free(text);
+}
+
 /* What docs/edit-an-experiment.md shows: a report of the author's own. */
 static void author_writes_a_report(void **state) {
   (void)state;
@@ -1048,10 +1208,12 @@ int main(void) {
       cmocka_unit_test(require_stays_in_its_folders),
       cmocka_unit_test(error_values_become_one_line),
       cmocka_unit_test(mistakes_are_named_with_line_and_remedy),
+      cmocka_unit_test(no_algorithm_has_an_option_of_the_run),
       cmocka_unit_test(option_from_another_file_is_named_there),
       cmocka_unit_test(misspelt_name_is_an_error),
       cmocka_unit_test(table5_plans_its_cells),
       cmocka_unit_test(a_profile_speaks_of_models_and_rows),
+      cmocka_unit_test(a_row_may_name_its_models),
       cmocka_unit_test(only_selects_cells),
       cmocka_unit_test(wrong_only_and_set_are_refused),
       cmocka_unit_test(set_changes_every_cell_that_has_the_option),
@@ -1063,6 +1225,9 @@ int main(void) {
       cmocka_unit_test(verdicts_name_their_network),
       cmocka_unit_test(averages_are_over_the_networks),
       cmocka_unit_test(gradients_are_told_by_depth),
+      cmocka_unit_test(readings_have_verdicts),
+      cmocka_unit_test(readings_are_swept_at_every_size),
+      cmocka_unit_test(documented_readings_are_options),
       cmocka_unit_test(author_writes_a_report),
       cmocka_unit_test(report_fits_a_terminal),
       cmocka_unit_test(report_is_the_same_every_time),

@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-enum { ARGUMENTS = 48, NAMES = 32, OUTPUT_BYTES = 32768 };
+enum { ARGUMENTS = 48, NAMES = 48, OUTPUT_BYTES = 32768 };
 
 #define PROGRAM   FFB_BUILD_DIRECTORY "/ffbench"
 #define COUNTING  (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
@@ -754,8 +754,8 @@ static void check_layer(const json_t *layer, int number) {
 
 static void gradients_are_in_the_record(void **state) {
   (void)state;
-  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, GRADIENTS, "--gradient-range", "0.001",
-                      "--record", in("r.json"), "--quiet"));
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, GRADIENTS, "--histogram-range",
+                      "0.001", "--record", in("r.json"), "--quiet"));
   json_t *record = load(in("r.json"));
   assert_int_equal(json_array_size(field(record, "gradients")), 3); /* before training, after two epochs */
   for (size_t i = 0; i < 3; i++) {
@@ -1105,6 +1105,50 @@ static void profile_shows_every_call(void **state) {
   assert_non_null(strstr(result.output, "for the backend cpu only"));
 }
 
+/* ---- documents with tables from reports ------------------------------------------------------------------------ */
+
+static void write_text(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  assert_true(fputs(text, file) >= 0);
+  assert_int_equal(fclose(file), 0);
+}
+
+#define EMBED(...) wait_for(start("scripts/embed", LIST(__VA_ARGS__)))
+
+/* Another number in the report is noticed, and put into the document; what stands around it stays. */
+static void reports_are_embedded_in_documents(void **state) {
+  (void)state;
+  char text[3 * PATH_MAX], after[OUTPUT_BYTES];
+  const char *document = in("document.md"), *report = in("report.md");
+  snprintf(text, sizeof text, "# Mine\n\n<!-- embed %s -->\n<!-- end of %s -->\n\nThe end.\n", report, report);
+  write_text(document, text);
+  assert_int_equal(EMBED(document).status, 1); /* no report */
+  read_text(document, after);
+  assert_string_equal(after, text);
+  write_text(report, "# Title\n\n## Part\n\na | 1\n");
+  assert_int_equal(EMBED("--check", document).status, 1);
+  read_text(document, after);
+  assert_string_equal(after, text);
+  assert_succeeds(EMBED(document));
+  assert_succeeds(EMBED("--check", document));
+  read_text(document, after);
+  snprintf(text, sizeof text, "# Mine\n\n<!-- embed %s -->\n\n### Part\n\na | 1\n<!-- end of %s -->\n\nThe end.\n",
+           report, report);
+  assert_string_equal(after, text);
+  write_text(report, "# Title\n\n## Part\n\na | 2\n");
+  struct result result = EMBED("--check", document);
+  assert_int_equal(result.status, 1);
+  assert_non_null(strstr(result.errors, "not what its reports say"));
+  write_text(document, "<!-- embed x -->\n");
+  assert_int_equal(EMBED(document).status, 1);
+}
+
+static void documents_say_what_their_reports_say(void **state) {
+  (void)state;
+  assert_succeeds(EMBED("--check", "docs/readings.md"));
+}
+
 /* ---- set-up
  * ---------------------------------------------------------------------------------------------------------- */
 
@@ -1171,6 +1215,8 @@ int main(void) {
       CASE(trainer_may_add_channels),
       CASE(profile_accounts_for_a_step),
       CASE(profile_shows_every_call),
+      CASE(reports_are_embedded_in_documents),
+      CASE(documents_say_what_their_reports_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

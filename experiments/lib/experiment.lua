@@ -255,7 +255,8 @@ local function read_model(entry, name, path)
   }
 end
 
-local row_keys = { name = true, title = true, note = true, paper = true, plugin = true }
+local row_keys = { name = true, title = true, note = true, paper = true, plugin = true, models = true }
+local other_keys = { [1] = true, paper = true, models = true } -- read apart from the texts and the options
 
 local function read_row_option(row, algorithm, name, value, path)
   if not algorithm then -- of a plug-in, whose options only the program knows
@@ -265,7 +266,7 @@ local function read_row_option(row, algorithm, name, value, path)
   local options = by_name(algorithm.options)
   if not options[name] then
     local names = keys_of(options)
-    for key in pairs(run_keys("name", "title", "note", "paper", "plugin")) do
+    for key in pairs(run_keys("name", "title", "note", "paper", "plugin", "models")) do
       names[#names + 1] = key
     end
     refuse(extend(path, name), '%s has no option "%s"%s', row.algorithm, tostring(name), meant(name, names))
@@ -273,7 +274,20 @@ local function read_row_option(row, algorithm, name, value, path)
   row.options[name] = check_option(options[name], value, extend(path, name))
 end
 
-local function read_row(entry, path)
+-- models = { "mlp" }: the only ones that a row is trained on, as a set; nil for all of them.
+local function read_row_models(names, model_list, path)
+  if names == nil then
+    return nil
+  end
+  local set = {}
+  for i, name in ipairs(expect(names, "table", path)) do
+    find_named(by_name(model_list), names_of(model_list), "model of this experiment", name, extend(path, i))
+    set[name] = true
+  end
+  return set
+end
+
+local function read_row(entry, model_list, path)
   expect(entry, "table", path)
   local algorithm
   if not entry.plugin then
@@ -281,12 +295,13 @@ local function read_row(entry, path)
   end
   local row = { algorithm = expect(entry[1], "string", extend(path, 1)), options = {}, run = pick_run_options(entry, path) }
   for key, value in pairs(entry) do
-    if row_keys[key] and key ~= "paper" then
+    if row_keys[key] and not other_keys[key] then
       row[key] = expect(value, "string", extend(path, key))
-    elseif key ~= 1 and key ~= "paper" and not run_options[key] then
+    elseif not other_keys[key] and not run_options[key] then
       read_row_option(row, algorithm, key, value, path)
     end
   end
+  row.models = read_row_models(entry.models, model_list, extend(path, "models"))
   row.name = row.name or row.algorithm
   row.title = row.title or row.name
   row.paper = entry.paper == nil and row.algorithm or entry.paper
@@ -336,11 +351,11 @@ local function read_models(description)
   return list
 end
 
-local function read_rows(description)
+local function read_rows(description, model_list)
   local list = {}
   check_keys(description.algorithms, {}, { "algorithms" }, #description.algorithms)
   for i, entry in ipairs(description.algorithms) do
-    list[i] = read_row(entry, { "algorithms", i })
+    list[i] = read_row(entry, model_list, { "algorithms", i })
   end
   if #list == 0 then
     refuse({ "algorithms" }, 'algorithms is empty: name at least one, algorithms = { {"bp_fp32"} }')
@@ -611,7 +626,9 @@ local function make_cells(plan)
   for _, model in ipairs(plan.models) do
     for _, seed in ipairs(seeds_of(plan, model)) do
       for _, row in ipairs(plan.rows) do
-        cells[#cells + 1] = cell_of(plan, model, row, seed)
+        if not row.models or row.models[model.name] then
+          cells[#cells + 1] = cell_of(plan, model, row, seed)
+        end
       end
     end
   end
@@ -659,7 +676,7 @@ local function experiment(description)
   local plan = { name = description.name, report = description.report, paper = description.paper or {} }
   plan.title = expect(description.title or plan.name, "string", { "title" })
   plan.models = read_models(description)
-  plan.rows = read_rows(description)
+  plan.rows = read_rows(description, plan.models)
   plan.defaults = read_defaults(description.defaults, plan.rows)
   plan.profiles = {}
   for name, profile in pairs(description.profiles) do
