@@ -75,7 +75,7 @@ void progress_left(const struct progress_others *others, double elapsed, double 
   double done = others->before + elapsed;
   double rest = left + others->later * pace_correction(others, elapsed, left);
   progress_duration(rest, all, sizeof all);
-  snprintf(text, size, "%s left; of all %.0f %%, %s%s left", own,
+  snprintf(text, size, "%s%sof all %.0f %%, %s%s left", left > 0 ? own : "", left > 0 ? " left; " : "",
            done + rest > 0 ? floor(100 * done / (done + rest)) : 0, others->open ? "at least " : "", all);
 }
 

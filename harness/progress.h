@@ -40,7 +40,7 @@ void progress_note(struct progress *progress, const char *format, ...) __attribu
 /* Wipe the live line. */
 void progress_end(struct progress *progress);
 
-/* What lines end with: "12 s left", or "12 s left; of all 37 %, 41 min 03 s left". */
+/* What lines end with: "12 s left", or "12 s left; of all 37 %, 41 min 03 s left", or without the first part. */
 void progress_left(const struct progress_others *others, double elapsed, double left, char *text, size_t size);
 
 /* "3 min 20 s" */
