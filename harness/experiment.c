@@ -404,16 +404,16 @@ static struct progress_others others_of(const struct experiment *experiment, con
   return others;
 }
 
-static bool train_cell(const struct experiment *experiment, struct cell *cell, struct run_control *control,
+static bool train_cell(const struct experiment *experiment, struct cell *cell, struct run_control control,
                        struct ffb_error *error) {
   char folder[PATH_MAX];
   json_t *record = NULL;
   double begun = meter_clock_seconds();
   if (!checkpoint_folder(experiment, cell, folder, error))
     return false;
-  control->checkpoint = folder;
-  control->resume = true;
-  bool ok = run_execute(&cell->config, control, &record, error);
+  control.checkpoint = folder;
+  control.resume = true;
+  bool ok = run_execute(&cell->config, &control, &record, error);
   if (ok)
     forecast_learn(experiment->forecast, &cell->run, meter_clock_seconds() - begun, record);
   json_decref(record);
@@ -438,7 +438,7 @@ static int train_cells(struct experiment *experiment) {
       continue;
     struct progress_others others = others_of(experiment, cell, meter_clock_seconds() - begun);
     control.others = &others;
-    if (train_cell(experiment, cell, &control, &error))
+    if (train_cell(experiment, cell, control, &error))
       continue;
     status = command_line_fail(&error);
     if (error.kind == FFB_ERROR_INTERRUPTED) {

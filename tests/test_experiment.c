@@ -500,6 +500,11 @@ static void table2_comes_from_its_records(void **state) {
   trace_table("table2.lua", "table2.md", "table2.csv", MLP "--quiet");
 }
 
+static void figure3_comes_from_its_records(void **state) {
+  (void)state;
+  trace_table("fig3.lua", "fig3.md", "fig3.csv", MLP "--quiet");
+}
+
 /* ---- forecast ------------------------------------------------------------------------------------------------------
  */
 
@@ -628,6 +633,7 @@ int main(void) {
       CASE(table5_comes_from_its_records),
       CASE(table1_comes_from_its_records),
       CASE(table2_comes_from_its_records),
+      CASE(figure3_comes_from_its_records),
       CASE(dry_run_forecasts_from_records),
       CASE(calibration_forecasts_what_has_no_record),
       CASE(progress_covers_all_runs),
