@@ -230,12 +230,11 @@ static void killed_experiment_goes_on(void **state) {
   (void)state;
   const char *two = write_experiment();
   pid_t child = start("run", two, "--profile smoke --quiet --set epochs=20");
-  struct files before;
-  for (int wait = 0; (before = list_records()).count == 0 && wait < 2000; wait++)
+  for (int wait = 0; list_records().count == 0 && wait < 2000; wait++)
     usleep(5000);
   kill(child, SIGKILL);
   finish(child);
-  before = list_records();
+  struct files before = list_records();
   assert_true(before.count >= 1);
   run("run", two, "--profile smoke --quiet --set epochs=20");
   assert_null(strstr(output, "4 runs, 0 done"));
@@ -510,14 +509,15 @@ static void figure3_comes_from_its_records(void **state) {
 
 /* "about 1 min 05 s by records" behind a cell's name, in seconds. */
 static double forecast_of(const char *id, const char *source) {
-  const char *line = strstr(output, id);
-  assert_non_null(line);
-  const char *about = strstr(line, ", about "), *end = strchr(line, '\n');
-  if (!about || about > end || !strstr(about, source) || strstr(about, source) > end)
+  const char *line = strstr(output, id), *about = line ? strstr(line, ", about ") : NULL;
+  const char *end = about ? strchr(about, '\n') : NULL, *named = about ? strstr(about, source) : NULL;
+  if (!line || !end || !named || named > end || about > strchr(line, '\n')) {
     fail_msg("no forecast \"%s\" for %s in: %s", source, id, output);
-  double first = strtod(about + 8, NULL);
-  return strstr(about, " min ") && strstr(about, " min ") < end ? 60 * first + strtod(strstr(about, " min ") + 5, NULL)
-                                                                : first;
+    return 0;
+  }
+  double first = strtod(about + strlen(", about "), NULL);
+  const char *minutes = strstr(about, " min ");
+  return minutes && minutes < end ? 60 * first + strtod(minutes + strlen(" min "), NULL) : first;
 }
 
 static void dry_run_forecasts_from_records(void **state) {
@@ -566,12 +566,9 @@ static void progress_covers_all_runs(void **state) {
   const char *two = write_experiment();
   run("run", two, "--profile smoke");
   int lines = 0;
-  double share = -1;
-  for (const char *at = errors; (at = strstr(at, "; of all ")) || lines == 0; at++) {
-    assert_non_null(at);
-    share = strtod(at + strlen("; of all "), NULL);
+  for (const char *at = strstr(errors, "; of all "); at; at = strstr(at + 1, "; of all "), lines++) {
+    double share = strtod(at + strlen("; of all "), NULL);
     assert_true(share >= 0 && share <= 100);
-    lines++;
   }
   assert_int_equal(lines, 8); /* two of three epochs, four runs */
   assert_non_null(strstr(errors, "[4/4] mlp bp_int8 synthetic_digits seed 2  epoch 3/3"));
