@@ -7,16 +7,20 @@
 #include "harness/data.h"
 #include "harness/figure.h"
 #include "harness/file.h"
+#include "harness/forecast.h"
 #include "harness/interrupt.h"
 #include "harness/lua_host.h"
+#include "harness/meters/clock.h"
 #include "harness/page.h"
 #include "harness/plot.h"
+#include "harness/progress.h"
 #include "harness/provenance.h"
 #include "harness/record.h"
 #include "harness/registry.h"
 #include "harness/run.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +37,7 @@ static const char results_remedy[] = "name another folder with --results DIR";
 struct places {
   const char *profile, *data, *results, *backend, *junit, *page;
   int64_t threads;
-  bool dry_run, quiet;
+  bool dry_run, calibrate, quiet;
 };
 
 #define PLACE(name) offsetof(struct places, name)
@@ -72,7 +76,12 @@ static const struct ffb_option training_options[] = {
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(dry_run),
      .initial = "false",
-     .help = "Show what would be trained, and stop."},
+     .help = "Show what would be trained and how long that should take, by the records at hand, and stop."},
+    {.name = "calibrate",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = PLACE(calibrate),
+     .initial = "false",
+     .help = "With --dry-run: take a few steps where no record tells how long they take, as a real run does."},
     {.name = "quiet",
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(quiet),
@@ -104,6 +113,7 @@ struct cell {
   char path[PATH_MAX]; /* of its record */
   char failure[REASON_BYTES];
   bool selected, finished;
+  struct forecast_run run; /* of a cell to train */
 };
 
 struct experiment {
@@ -112,6 +122,7 @@ struct experiment {
   json_t *only, *set; /* [{key, value}], [{name, text}] */
   char library[PATH_MAX];
   json_t *registry, *plan;
+  struct forecast *forecast; /* null where nothing is trained */
   struct cell *cells;
   size_t count;
 };
@@ -255,6 +266,10 @@ static struct run_control control_of(const struct experiment *experiment) {
                               .experiment = experiment->file};
 }
 
+static bool is_to_train(const struct cell *cell) {
+  return cell->selected && !cell->finished;
+}
+
 static bool read_cell(struct cell *cell, const struct experiment *experiment, struct ffb_error *error) {
   const struct places *places = &experiment->places;
   struct run_control control = control_of(experiment);
@@ -270,6 +285,8 @@ static bool read_cell(struct cell *cell, const struct experiment *experiment, st
             run_record_path(&cell->config, &control, cell->path, sizeof cell->path, error);
   json_decref(config);
   cell->finished = ok && record_is_finished(cell->path);
+  if (ok && experiment->forecast && is_to_train(cell))
+    ok = forecast_add(experiment->forecast, &cell->config, cell->path, &cell->run, error);
   return ok || ffb_fail_prefix(error, "%s: %s: ", experiment->file, cell_text(cell, "id"));
 }
 
@@ -307,8 +324,47 @@ static void print_substitutions(const struct experiment *experiment) {
   }
 }
 
+static void print_forecast(double seconds, enum forecast_source source) {
+  static const char *const sources[] = {[FORECAST_RECORDS] = "by records",
+                                        [FORECAST_CALIBRATION] = "by calibration",
+                                        [FORECAST_LIKE] = "like others of this network"};
+  char duration[64];
+  if (isnan(seconds)) {
+    printf(", time unknown");
+    return;
+  }
+  progress_duration(seconds, duration, sizeof duration);
+  printf(", about %s %s", duration, sources[source]);
+}
+
+/* Adds to what all runs should take, or to the number of those of which it is not known. */
+static void forecast_cell(const struct experiment *experiment, const struct cell *cell, double *sum, size_t *unknown) {
+  enum forecast_source source;
+  if (!experiment->places.dry_run || experiment->places.calibrate)
+    forecast_calibrate(experiment->forecast, &cell->config, &cell->run);
+  double seconds = forecast_seconds(experiment->forecast, &cell->run, &source);
+  print_forecast(seconds, source);
+  *unknown += isnan(seconds);
+  *sum += isnan(seconds) ? 0 : seconds;
+}
+
+static void print_sum(const struct experiment *experiment, double seconds, size_t unknown) {
+  char duration[64];
+  progress_duration(seconds, duration, sizeof duration);
+  printf("To train: %s%s on this machine", seconds > 0 ? "about " : "time unknown", seconds > 0 ? duration : "");
+  if (seconds > 0 && unknown > 0)
+    printf(", and %zu run%s of unknown time", unknown, unknown == 1 ? "" : "s");
+  if (unknown > 0)
+    printf("%s", experiment->places.dry_run && !experiment->places.calibrate
+                     ? " (no records of such a run here: --calibrate takes a few steps)"
+                     : " (too short to be measured first)");
+  printf("\n");
+}
+
+/* Line by line, because a calibration may take seconds. */
 static void print_plan(const struct experiment *experiment) {
-  size_t selected = 0, finished = 0, number = 0;
+  size_t selected = 0, finished = 0, number = 0, unknown = 0;
+  double seconds = 0;
   for (size_t i = 0; i < experiment->count; i++) {
     selected += experiment->cells[i].selected;
     finished += experiment->cells[i].selected && experiment->cells[i].finished;
@@ -320,11 +376,17 @@ static void print_plan(const struct experiment *experiment) {
     const struct cell *cell = &experiment->cells[i];
     if (!cell->selected)
       continue;
-    printf("%4zu  %-5s  %-32s  %s, %lld epoch%s of batch %lld%s\n", ++number, cell->finished ? "done" : "train",
+    printf("%4zu  %-5s  %-32s  %s, %lld epoch%s of batch %lld%s", ++number, cell->finished ? "done" : "train",
            cell_text(cell, "id"), cell->config.dataset, (long long)cell->config.epochs,
            cell->config.epochs == 1 ? "" : "s", (long long)cell->config.batch,
            cell->config.train_limit > 0 ? ", limited" : "");
+    fflush(stdout);
+    if (!cell->finished)
+      forecast_cell(experiment, cell, &seconds, &unknown);
+    printf("\n");
   }
+  if (selected > finished)
+    print_sum(experiment, seconds, unknown);
   fflush(stdout);
 }
 
@@ -340,18 +402,34 @@ static bool checkpoint_folder(const struct experiment *experiment, const struct 
          ffb_fail_usage(error, "the name of the results folder is too long: %s", results_remedy);
 }
 
-static bool train_cell(const struct experiment *experiment, struct cell *cell, int number, int of,
+/* What is around a cell as its run begins. */
+static struct progress_others others_of(const struct experiment *experiment, const struct cell *cell, double before) {
+  enum forecast_source source;
+  double own = forecast_seconds(experiment->forecast, &cell->run, &source);
+  struct progress_others others = {
+      .before = before, .forecast = isnan(own) ? 0 : own, .corrected = forecast_has_learnt(experiment->forecast)};
+  for (const struct cell *later = cell + 1; later < experiment->cells + experiment->count; later++) {
+    if (!is_to_train(later))
+      continue;
+    double seconds = forecast_corrected(experiment->forecast, &later->run);
+    others.open = others.open || isnan(seconds);
+    others.later += isnan(seconds) ? 0 : seconds;
+  }
+  return others;
+}
+
+static bool train_cell(const struct experiment *experiment, struct cell *cell, struct run_control control,
                        struct ffb_error *error) {
   char folder[PATH_MAX];
   json_t *record = NULL;
-  struct run_control control = control_of(experiment);
+  double begun = meter_clock_seconds();
   if (!checkpoint_folder(experiment, cell, folder, error))
     return false;
   control.checkpoint = folder;
   control.resume = true;
-  control.cell = number;
-  control.cells = of;
   bool ok = run_execute(&cell->config, &control, &record, error);
+  if (ok)
+    forecast_learn(experiment->forecast, &cell->run, meter_clock_seconds() - begun, record);
   json_decref(record);
   cell->finished = ok;
   if (ok)
@@ -361,14 +439,20 @@ static bool train_cell(const struct experiment *experiment, struct cell *cell, i
 
 /* A run that fails does not stop the others. Returns the exit status. */
 static int train_cells(struct experiment *experiment) {
-  int number = 0, of = 0, status = 0;
+  int status = 0;
+  double begun = meter_clock_seconds();
+  struct run_control control = control_of(experiment);
   for (size_t i = 0; i < experiment->count; i++)
-    of += experiment->cells[i].selected;
+    control.cells += experiment->cells[i].selected;
   for (size_t i = 0; i < experiment->count; i++) {
     struct cell *cell = &experiment->cells[i];
     struct ffb_error error = {0};
-    number += cell->selected;
-    if (!cell->selected || cell->finished || train_cell(experiment, cell, number, of, &error))
+    control.cell += cell->selected;
+    if (!is_to_train(cell))
+      continue;
+    struct progress_others others = others_of(experiment, cell, meter_clock_seconds() - begun);
+    control.others = &others;
+    if (train_cell(experiment, cell, control, &error))
       continue;
     status = command_line_fail(&error);
     if (error.kind == FFB_ERROR_INTERRUPTED) {
@@ -478,12 +562,12 @@ static bool report(const struct experiment *experiment, bool filtered, json_t *s
 
 static int run_verb(struct experiment *experiment) {
   struct ffb_error error = {0};
-  if (!make_plan(experiment, &error))
+  if (!(experiment->forecast = forecast_open(experiment->places.results, &error)) || !make_plan(experiment, &error))
     return command_line_fail(&error);
+  interrupt_watch();
   print_plan(experiment);
   if (experiment->places.dry_run)
     return 0;
-  interrupt_watch();
   int status = train_cells(experiment);
   /* The table shows every row of the experiment, whatever --only picked for training. */
   if (status != 130 && !report(experiment, false, NULL, &error))
@@ -660,6 +744,7 @@ static bool begin(struct experiment *experiment, struct ffb_error *error) {
 
 static void end(struct experiment *experiment) {
   forget_plan(experiment);
+  forecast_close(experiment->forecast);
   json_decref(experiment->only);
   json_decref(experiment->set);
   ffb_options_clear(place_options, &experiment->places);

@@ -387,6 +387,8 @@ static void prepare_progress(struct run *run) {
   make_title(run, title, sizeof title);
   progress_begin(&run->progress, title, run->control->quiet, run->config->epochs, batches,
                  ledger->epoch * batches + ledger->batch);
+  if (run->control->others)
+    progress_among(&run->progress, run->control->others);
   if (ledger->resumes && !run->control->quiet)
     progress_note(&run->progress, "resumed in epoch %lld after step %lld", (long long)ledger->epoch + 1,
                   (long long)ledger->batch);

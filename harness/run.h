@@ -44,18 +44,21 @@ json_t *run_config_json(const struct run_config *config, struct ffb_error *error
 /* The one-line command that repeats the run; differing options only. Freed by ffb_free. */
 char *run_config_command(const struct run_config *config, struct ffb_error *error);
 
+struct progress_others;
+
 /* Where and how, without influence on the result. */
 struct run_control {
-  const char *results;       /* directory for records; null: results */
-  const char *record;        /* path of the record; null: named by record_name() under results/records */
-  const char *save_weights;  /* path or null */
-  const char *checkpoint;    /* directory or null: none is written; with `run` each cell has one */
-  double checkpoint_seconds; /* at most this long between two checkpoints; 0: 60 */
-  bool resume;               /* go on from the checkpoint if there is one */
-  bool quiet;                /* no progress */
-  const char *profile;       /* smoke, quick, paper or null: recorded */
-  const char *experiment;    /* file name or null: recorded */
-  int cell, cells;           /* "[3/15]" in front of the progress */
+  const char *results;                  /* directory for records; null: results */
+  const char *record;                   /* path of the record; null: named by record_name() under results/records */
+  const char *save_weights;             /* path or null */
+  const char *checkpoint;               /* directory or null: none is written; with `run` each cell has one */
+  double checkpoint_seconds;            /* at most this long between two checkpoints; 0: 60 */
+  bool resume;                          /* go on from the checkpoint if there is one */
+  bool quiet;                           /* no progress */
+  const char *profile;                  /* smoke, quick, paper or null: recorded */
+  const char *experiment;               /* file name or null: recorded */
+  int cell, cells;                      /* "[3/15]" in front of the progress */
+  const struct progress_others *others; /* the runs around this one, for the progress; null where there are none */
 };
 
 /* Path of the record that this configuration makes (its name hashes the options that differ from their defaults, the

@@ -373,13 +373,12 @@ function documents.csv(results)
   }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
-      for _, list in ipairs { csv_metrics, results.exported } do
+      local seen, asked = {}, table.move(row.asked, 1, #row.asked, 1, {})
+      for _, list in ipairs { csv_metrics, results.exported, model.exported, asked } do
         for _, name in ipairs(list) do
-          lines[#lines + 1] = csv_row(results, model, row, name)
+          lines[#lines + 1] = not seen[name] and csv_row(results, model, row, name) or nil
+          seen[name] = true
         end
-      end
-      for _, name in ipairs(model.exported) do
-        lines[#lines + 1] = csv_row(results, model, row, name)
       end
     end
   end

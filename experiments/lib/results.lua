@@ -7,6 +7,7 @@
 --   results:note(text)       its footnote mark, such as ¹
 --   results.exported         names of metrics that the .csv has besides the usual ones
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
+--   row.asked                names of the metrics that were read: the .csv has them all
 --   row:record()             the first record at hand
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
@@ -152,8 +153,14 @@ end
 local row_methods = {}
 row_methods.__index = row_methods
 
+local function ask(row, name)
+  row.asked[#row.asked + 1] = not row.asked[name] and name or nil
+  row.asked[name] = true
+  return metric_of(name)
+end
+
 function row_methods:numbers(name)
-  local metric, values = metric_of(name), {}
+  local metric, values = ask(self, name), {}
   for _, cell in ipairs(self.cells) do
     local value = cell.record and metric.read(cell.record)
     if value then
@@ -164,7 +171,7 @@ function row_methods:numbers(name)
 end
 
 function row_methods:by_seed(name)
-  local metric, values = metric_of(name), {}
+  local metric, values = ask(self, name), {}
   for _, cell in ipairs(self.cells) do
     values[cell.config.seed] = cell.record and metric.read(cell.record) or nil
   end
@@ -347,7 +354,7 @@ end
 local function new_row(results, model, row, plan, input)
   local made = setmetatable({
     results = results, model = model, name = row.name, title = row.title, algorithm = row.algorithm, note = row.note,
-    paper = row.paper, cells = {},
+    paper = row.paper, cells = {}, asked = {},
   }, row_methods)
   for i, cell in ipairs(plan.cells) do
     if cell.model == model.name and cell.row == row.name and cell.selected then

@@ -1,0 +1,640 @@
+/* Whole experiments from outside, on small generated data: what they forecast, what they train again, and where each
+ * number of a table comes from. */
+#include "harness/progress.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { OUTPUT_BYTES = 1 << 18, FILES = 64, CELLS = 1024, TEXT = 160, KEY = 4 * TEXT, LINE = 4096 };
+
+static char folder[PATH_MAX], home[PATH_MAX], output[OUTPUT_BYTES], errors[OUTPUT_BYTES];
+
+#define SMALL "--profile smoke --set synthetic_train=700 --set synthetic_test=200 --set train_limit=320 "
+#define MLP   SMALL "--only model=mlp "
+
+/* ---- running ------------------------------------------------------------------------------------------------------
+ */
+
+static char *read_whole(const char *path, char *text, size_t size) {
+  FILE *file = fopen(path, "r");
+  if (!file)
+    fail_msg("%s is not there", path);
+  size_t got = fread(text, 1, size, file);
+  assert_true(got < size);
+  text[got] = '\0';
+  fclose(file);
+  return text;
+}
+
+static void redirect(const char *name, int descriptor) {
+  int to = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (to < 0 || dup2(to, descriptor) < 0)
+    _exit(126);
+}
+
+/* `ffbench verb experiment more`, in the test's folder, where no data lies. */
+static pid_t start(const char *verb, const char *experiment, const char *more) {
+  char program[PATH_MAX + 32], file[2 * PATH_MAX], copy[512], *arguments[40] = {program, (char *)verb, file};
+  int count = 3;
+  snprintf(program, sizeof program, "%s/%s/ffbench", home, FFB_BUILD_DIRECTORY);
+  if (*experiment == '/')
+    snprintf(file, sizeof file, "%s", experiment);
+  else
+    snprintf(file, sizeof file, "%s/experiments/%s", home, experiment);
+  snprintf(copy, sizeof copy, "%s", more);
+  for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+    arguments[count++] = word;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child > 0)
+    return child;
+  unsetenv("FFBENCH_DATA");
+  signal(SIGINT, SIG_DFL);
+  if (chdir(folder))
+    _exit(126);
+  redirect("output", STDOUT_FILENO);
+  redirect("errors", STDERR_FILENO);
+  execv(program, arguments);
+  _exit(127);
+}
+
+static int finish(pid_t child) {
+  int status;
+  char path[PATH_MAX + 16];
+  assert_int_equal(waitpid(child, &status, 0), child);
+  snprintf(path, sizeof path, "%s/output", folder);
+  read_whole(path, output, sizeof output);
+  snprintf(path, sizeof path, "%s/errors", folder);
+  read_whole(path, errors, sizeof errors);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void run(const char *verb, const char *experiment, const char *more) {
+  int status = finish(start(verb, experiment, more));
+  if (status != 0)
+    fail_msg("%s %s ended with %d: %s", verb, experiment, status, errors);
+}
+
+static void assert_output(const char *part) {
+  if (!strstr(output, part))
+    fail_msg("no \"%s\" in: %s", part, output);
+}
+
+static const char *write_experiment(void) {
+  static char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/two.lua", folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs("return experiment {\n"
+        "  name = 'two', title = 'Two',\n"
+        "  models = { mlp = { dataset = 'synthetic_digits', options = { hidden = '64' } } },\n"
+        "  algorithms = { { 'bp_fp32' }, { 'bp_int8' } },\n"
+        "  profiles = { smoke = { epochs = 3, batch = 10, synthetic_train = 700, synthetic_test = 200,\n"
+        "                         seeds = { 1, 2 } } },\n"
+        "}\n",
+        file);
+  fclose(file);
+  return path;
+}
+
+/* ---- records -------------------------------------------------------------------------------------------------------
+ */
+
+struct files {
+  char name[FILES][TEXT];
+  struct timespec changed[FILES];
+  int count;
+};
+
+static int by_name(const void *a, const void *b) {
+  return strcmp(a, b);
+}
+
+static void record_path_of(const char *name, char path[2 * PATH_MAX]) {
+  snprintf(path, 2 * PATH_MAX, "%s/results/records/%s", folder, name);
+}
+
+static struct files list_records(void) {
+  struct files files = {.count = 0};
+  char path[2 * PATH_MAX];
+  record_path_of("", path);
+  DIR *directory = opendir(path);
+  if (!directory)
+    return files;
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    size_t length = strlen(entry->d_name);
+    if (length > 5 && length < TEXT && strcmp(entry->d_name + length - 5, ".json") == 0 && files.count < FILES)
+      memcpy(files.name[files.count++], entry->d_name, length + 1);
+  }
+  closedir(directory);
+  qsort(files.name, (size_t)files.count, TEXT, by_name);
+  for (int i = 0; i < files.count; i++) {
+    struct stat status;
+    record_path_of(files.name[i], path);
+    assert_int_equal(stat(path, &status), 0);
+    files.changed[i] = status.st_mtim;
+  }
+  return files;
+}
+
+static bool is_unchanged(const struct files *before, const struct files *now, int i) {
+  return strcmp(before->name[i], now->name[i]) == 0 && before->changed[i].tv_sec == now->changed[i].tv_sec &&
+         before->changed[i].tv_nsec == now->changed[i].tv_nsec;
+}
+
+static json_t *load_record(const char *name) {
+  char path[2 * PATH_MAX];
+  json_error_t problem;
+  record_path_of(name, path);
+  json_t *record = json_load_file(path, 0, &problem);
+  if (!record)
+    fail_msg("%s: %s", path, problem.text);
+  return record;
+}
+
+static double number_of(const json_t *record, const char *object, const char *name) {
+  return json_number_value(json_object_get(json_object_get(record, object), name));
+}
+
+static void weights_of(const char *name, char text[TEXT]) {
+  json_t *record = load_record(name);
+  snprintf(text, TEXT, "%s", json_string_value(json_object_get(record, "weights_sha256")));
+  json_decref(record);
+}
+
+/* ---- again ---------------------------------------------------------------------------------------------------------
+ */
+
+static void deleted_record_is_trained_again_alone(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  char path[2 * PATH_MAX], before_weights[TEXT], weights[TEXT];
+  run("run", two, "--profile smoke");
+  struct files before = list_records();
+  assert_int_equal(before.count, 4);
+  weights_of(before.name[2], before_weights);
+  record_path_of(before.name[2], path);
+  assert_int_equal(unlink(path), 0);
+  run("run", two, "--profile smoke");
+  assert_output("4 runs, 3 done, 1 to train");
+  struct files now = list_records();
+  assert_int_equal(now.count, 4);
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(is_unchanged(&before, &now, i), i != 2);
+  weights_of(now.name[2], weights);
+  assert_string_equal(weights, before_weights);
+}
+
+static void tables_come_again_without_training(void **state) {
+  (void)state;
+  static const char *const names[] = {"table5.md", "table5.csv"};
+  static char before[2][OUTPUT_BYTES], now[OUTPUT_BYTES];
+  char path[2 * PATH_MAX];
+  run("run", "table5.lua", MLP "--quiet");
+  struct files records = list_records();
+  assert_true(records.count >= 6);
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/results/%s", folder, names[i]);
+    read_whole(path, before[i], OUTPUT_BYTES);
+    assert_int_equal(unlink(path), 0);
+  }
+  run("report", "table5.lua", SMALL);
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/results/%s", folder, names[i]);
+    assert_string_equal(read_whole(path, now, sizeof now), before[i]);
+  }
+  struct files after = list_records();
+  assert_int_equal(after.count, records.count);
+  for (int i = 0; i < after.count; i++)
+    assert_true(is_unchanged(&records, &after, i));
+}
+
+static void killed_experiment_goes_on(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  pid_t child = start("run", two, "--profile smoke --quiet --set epochs=20");
+  for (int wait = 0; list_records().count == 0 && wait < 2000; wait++)
+    usleep(5000);
+  kill(child, SIGKILL);
+  finish(child);
+  struct files before = list_records();
+  assert_true(before.count >= 1);
+  run("run", two, "--profile smoke --quiet --set epochs=20");
+  assert_null(strstr(output, "4 runs, 0 done"));
+  struct files now = list_records();
+  assert_int_equal(now.count, 4);
+  for (int i = 0, k = 0; i < before.count; i++, k++) {
+    while (k < now.count && strcmp(now.name[k], before.name[i]) != 0)
+      k++;
+    assert_true(k < now.count);
+    assert_true(now.changed[k].tv_sec == before.changed[i].tv_sec &&
+                now.changed[k].tv_nsec == before.changed[i].tv_nsec);
+  }
+}
+
+/* ---- tables --------------------------------------------------------------------------------------------------------
+ */
+
+/* A cell of a Markdown table, without footnote marks. */
+struct place {
+  char table[TEXT], row[TEXT], column[TEXT], text[TEXT];
+  int records; /* how many records it hangs on */
+  int record;  /* the last of them */
+};
+
+struct page {
+  struct place places[CELLS];
+  int count;
+};
+
+/* Without spaces around it and without superscripts, which are footnote marks. */
+static void tidy(const char *from, size_t length, char to[TEXT]) {
+  size_t count = 0;
+  while (length > 0 && *from == ' ')
+    from++, length--;
+  for (size_t i = 0; i < length && count + 1 < TEXT; i++) {
+    const unsigned char *c = (const unsigned char *)from + i;
+    bool two = c[0] == 0xC2 && (c[1] == 0xB9 || c[1] == 0xB2 || c[1] == 0xB3);
+    bool three = c[0] == 0xE2 && c[1] == 0x81 && c[2] >= 0xB0 && c[2] <= 0xB9;
+    if (two || three)
+      i += two ? 1 : 2;
+    else
+      to[count++] = from[i];
+  }
+  while (count > 0 && to[count - 1] == ' ')
+    count--;
+  to[count] = '\0';
+}
+
+static int split_row(const char *line, size_t length, char cells[][TEXT], int most) {
+  int count = 0;
+  const char *end = line + length;
+  while (line < end && count < most) {
+    const char *bar = memchr(line, '|', (size_t)(end - line));
+    const char *stop = bar ? bar : end;
+    tidy(line, (size_t)(stop - line), cells[count++]);
+    line = stop + 1;
+  }
+  return count;
+}
+
+static void read_page(const char *name, struct page *page) {
+  static char text[OUTPUT_BYTES];
+  char path[2 * PATH_MAX], heading[TEXT] = "", header[24][TEXT], cells[24][TEXT], line_before[LINE] = "";
+  int columns = 0;
+  page->count = 0;
+  snprintf(path, sizeof path, "%s/results/%s", folder, name);
+  read_whole(path, text, sizeof text);
+  for (char *line = text; *line; line += strcspn(line, "\n") + 1) {
+    size_t length = strcspn(line, "\n");
+    if (line[0] == '#')
+      tidy(line, length, heading);
+    if (length == 0)
+      columns = 0;
+    if (strncmp(line, "---", 3) == 0 && strchr(line_before, '|'))
+      columns = split_row(line_before, strlen(line_before), header, 24);
+    else if (columns > 0 && split_row(line, length, cells, 24) == columns)
+      for (int i = 1; i < columns && page->count < CELLS; i++) {
+        struct place *place = &page->places[page->count++];
+        *place = (struct place){.records = 0};
+        snprintf(place->table, TEXT, "%.70s/%.70s", heading, header[0]);
+        snprintf(place->row, TEXT, "%s", cells[0]);
+        snprintf(place->column, TEXT, "%s", header[i]);
+        snprintf(place->text, TEXT, "%s", cells[i]);
+      }
+    snprintf(line_before, sizeof line_before, "%.*s", (int)length, line);
+  }
+  assert_true(page->count < CELLS);
+}
+
+static bool is_number(const struct place *place) {
+  const char *text = place->text;
+  text += *text == '+' || *text == '-';
+  return *text >= '0' && *text <= '9' && strncasecmp(place->column, "paper", 5) != 0;
+}
+
+static const struct place *find_place(const struct page *page, const struct place *like) {
+  for (int i = 0; i < page->count; i++) {
+    const struct place *place = &page->places[i];
+    if (strcmp(place->table, like->table) == 0 && strcmp(place->row, like->row) == 0 &&
+        strcmp(place->column, like->column) == 0)
+      return place;
+  }
+  return NULL;
+}
+
+/* ---- the CSV -------------------------------------------------------------------------------------------------------
+ */
+
+enum { ROW = 3, METRIC = 7, UNIT = 8, N = 9, MEAN = 10, RECORDS = 16, FIELDS = 17 };
+
+struct numbers {
+  char lines[CELLS][FIELDS][KEY];
+  int count;
+};
+
+static void read_numbers(const char *name, struct numbers *numbers) {
+  static char text[OUTPUT_BYTES];
+  char path[2 * PATH_MAX];
+  snprintf(path, sizeof path, "%s/results/%s", folder, name);
+  numbers->count = 0;
+  for (char *c = read_whole(path, text, sizeof text); *c && numbers->count < CELLS; numbers->count++) {
+    for (int field = 0; field < FIELDS; field++) {
+      size_t count = 0;
+      bool quoted = *c == '"';
+      for (c += quoted; *c && (quoted ? *c != '"' : *c != ',' && *c != '\n'); c++)
+        if (count + 1 < KEY)
+          numbers->lines[numbers->count][field][count++] = *c;
+      c += quoted;
+      numbers->lines[numbers->count][field][count] = '\0';
+      assert_int_equal(*c, field + 1 < FIELDS ? ',' : '\n');
+      c++;
+    }
+  }
+}
+
+/* What a record says of a metric, in the table's unit; NaN for metrics that are not read straight from one. */
+static double metric_of(const json_t *record, const char *metric) {
+  static const struct {
+    const char *metric, *object, *name;
+    double factor;
+  } known[] = {{"accuracy", "accuracy", "test", 1},           {"validation", "accuracy", "validation", 1},
+               {"time", "time", "train_seconds", 1},          {"step", "time", "step_median_seconds", 1e3},
+               {"memory", "memory", "peak_bytes", 1e-6},      {"resident", "memory", "resident_peak_bytes", 1e-6},
+               {"model.parameters", "model", "parameters", 1}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(known[i].metric, metric) == 0)
+      return known[i].factor * number_of(record, known[i].object, known[i].name);
+  return (double)NAN;
+}
+
+/* A line's records are there, and the mean is that of what they say. Returns whether there was something to hold. */
+static bool check_line(char line[FIELDS][KEY]) {
+  char names[KEY];
+  double sum = 0;
+  int count = 0;
+  snprintf(names, sizeof names, "%s", line[RECORDS]);
+  if (strcmp(line[MEAN], "-") == 0) {
+    assert_string_equal(names, "");
+    return false;
+  }
+  for (char *name = strtok(names, " "); name; name = strtok(NULL, " "), count++) {
+    json_t *record = load_record(name);
+    sum += metric_of(record, line[METRIC]);
+    json_decref(record);
+  }
+  assert_true(count > 0);
+  assert_int_equal(count, strtol(line[N], NULL, 10));
+  if (isnan(sum))
+    return false;
+  if (fabs(sum / count - strtod(line[MEAN], NULL)) > 1e-6 * fabs(sum / count))
+    fail_msg("%s of %s: %s in the table, %.10g in the records", line[METRIC], line[ROW], line[MEAN], sum / count);
+  return true;
+}
+
+/* ---- tracing -------------------------------------------------------------------------------------------------------
+ */
+
+/* Reports without each record in turn: a number that then changes or goes hangs on that record. */
+static void trace(const char *experiment, const char *name, struct page *page, const struct files *records) {
+  static struct page without;
+  char path[2 * PATH_MAX], aside[2 * PATH_MAX + 8];
+  for (int r = 0; r < records->count; r++) {
+    record_path_of(records->name[r], path);
+    snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    run("report", experiment, SMALL);
+    read_page(name, &without);
+    assert_int_equal(rename(aside, path), 0);
+    for (int i = 0; i < page->count; i++) {
+      const struct place *now = find_place(&without, &page->places[i]);
+      if (now && strcmp(now->text, page->places[i].text) == 0)
+        continue;
+      page->places[i].records++;
+      page->places[i].record = r;
+    }
+  }
+  run("report", experiment, SMALL);
+}
+
+/* What the table shows is the mean that the CSV gives with this record's name, rounded. */
+static void compare_with_numbers(const struct place *place, const char *record, const struct numbers *numbers) {
+  static const char *const metrics[][2] = {{"Accuracy %", "accuracy"},
+                                           {"Time s", "time"},
+                                           {"Memory MB", "memory"},
+                                           {"FP32 %", "accuracy"},
+                                           {"INT8 %", "accuracy"}};
+  const char *metric = NULL, *point = strchr(place->text, '.');
+  for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+    if (strcmp(metrics[i][0], place->column) == 0)
+      metric = metrics[i][1];
+  for (int i = 0; metric && i < numbers->count; i++) {
+    const char *mean = numbers->lines[i][MEAN];
+    size_t digits = point ? strspn(point + 1, "0123456789") : 0;
+    if (strcmp(numbers->lines[i][METRIC], metric) != 0 || !strstr(numbers->lines[i][RECORDS], record))
+      continue;
+    if (fabs(strtod(place->text, NULL) - strtod(mean, NULL)) > 0.501 * pow(10, -(double)digits))
+      fail_msg("%s of %s: %s in the table, %s in the CSV", place->column, place->row, place->text, mean);
+    return;
+  }
+  if (metric)
+    fail_msg("%s of %s hangs on %s, which the CSV does not name", place->column, place->row, record);
+}
+
+static void trace_table(const char *experiment, const char *table, const char *csv, const char *more) {
+  static struct page page;
+  static struct numbers numbers;
+  int held = 0, traced = 0;
+  run("run", experiment, more);
+  read_page(table, &page);
+  read_numbers(csv, &numbers);
+  for (int i = 1; i < numbers.count; i++)
+    held += check_line(numbers.lines[i]);
+  struct files records = list_records();
+  assert_true(held >= 4 * records.count);
+  trace(experiment, table, &page, &records);
+  for (int i = 0; i < page.count; i++) {
+    const struct place *place = &page.places[i];
+    if (!is_number(place))
+      continue;
+    if (place->records == 0)
+      fail_msg("%s: \"%s\", %s, %s: %s comes from no record", table, place->table, place->row, place->column,
+               place->text);
+    traced++;
+    if (place->records == 1)
+      compare_with_numbers(place, records.name[place->record], &numbers);
+  }
+  assert_true(traced >= records.count);
+}
+
+static void table5_comes_from_its_records(void **state) {
+  (void)state;
+  trace_table("table5.lua", "table5.md", "table5.csv", MLP "--quiet");
+}
+
+static void table1_comes_from_its_records(void **state) {
+  (void)state;
+  trace_table("table1.lua", "table1.md", "table1.csv", SMALL "--quiet");
+}
+
+static void table2_comes_from_its_records(void **state) {
+  (void)state;
+  trace_table("table2.lua", "table2.md", "table2.csv", MLP "--quiet");
+}
+
+static void figure3_comes_from_its_records(void **state) {
+  (void)state;
+  trace_table("fig3.lua", "fig3.md", "fig3.csv", MLP "--quiet");
+}
+
+/* ---- forecast ------------------------------------------------------------------------------------------------------
+ */
+
+/* "about 1 min 05 s by records" behind a cell's name, in seconds. */
+static double forecast_of(const char *id, const char *source) {
+  const char *line = strstr(output, id), *about = line ? strstr(line, ", about ") : NULL;
+  const char *end = about ? strchr(about, '\n') : NULL, *named = about ? strstr(about, source) : NULL;
+  if (!line || !end || !named || named > end || about > strchr(line, '\n')) {
+    fail_msg("no forecast \"%s\" for %s in: %s", source, id, output);
+    return 0;
+  }
+  double first = strtod(about + strlen(", about "), NULL);
+  const char *minutes = strstr(about, " min ");
+  return minutes && minutes < end ? 60 * first + strtod(minutes + strlen(" min "), NULL) : first;
+}
+
+static void dry_run_forecasts_from_records(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  run("run", two, "--profile smoke --dry-run");
+  assert_output("4 runs, 0 done, 4 to train");
+  assert_output("time unknown");
+  assert_output("--calibrate");
+  assert_int_equal(list_records().count, 0);
+  run("run", two, "--profile smoke --quiet --only algorithm=bp_fp32,seed=1");
+  struct files records = list_records();
+  assert_int_equal(records.count, 1);
+  json_t *record = load_record(records.name[0]);
+  /* 630 training records in batches of 10; 70 to validate after each epoch and 200 to test at the end. */
+  double step = number_of(record, "time", "train_seconds") / number_of(record, "time", "steps");
+  double evaluation = number_of(record, "time", "evaluation_seconds") / (3 * 70 + 200);
+  json_decref(record);
+  double expected = 5000 * (63 * step + 70 * evaluation) + 200 * evaluation;
+  run("run", two, "--profile smoke --dry-run --set epochs=5000 --set seeds=7");
+  double seconds = forecast_of("mlp bp_fp32 seed 7", "by records");
+  assert_true(fabs(seconds - expected) <= (expected < 10 ? 0.051 : expected < 3600 ? 0.51 : 31));
+  const char *other = strstr(output, "mlp bp_int8 seed 7");
+  assert_non_null(other);
+  assert_memory_equal(strchr(other, '\n') - strlen(", time unknown"), ", time unknown", strlen(", time unknown"));
+}
+
+static void calibration_forecasts_what_has_no_record(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  run("run", two, "--profile smoke --dry-run --calibrate --set epochs=1000");
+  double fp32 = forecast_of("mlp bp_fp32 seed 1", "by calibration");
+  assert_true(fp32 > 0);
+  assert_true(forecast_of("mlp bp_fp32 seed 2", "by calibration") == fp32);
+  assert_true(forecast_of("mlp bp_int8 seed 1", "by calibration") > 0);
+  assert_output("To train: about ");
+  assert_int_equal(list_records().count, 0);
+  /* Too short: what a calibration would take is more than it is worth. */
+  run("run", two, "--profile smoke --dry-run --calibrate --set epochs=1 --set train_limit=20");
+  assert_output("time unknown");
+}
+
+/* The last line of a run of all says that all is done. */
+static void progress_covers_all_runs(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  run("run", two, "--profile smoke");
+  int lines = 0;
+  for (const char *at = strstr(errors, "; of all "); at; at = strstr(at + 1, "; of all "), lines++) {
+    double share = strtod(at + strlen("; of all "), NULL);
+    assert_true(share >= 0 && share <= 100);
+  }
+  assert_int_equal(lines, 8); /* two of three epochs, four runs */
+  assert_non_null(strstr(errors, "[4/4] mlp bp_int8 synthetic_digits seed 2  epoch 3/3"));
+  assert_non_null(strstr(errors, "of all 100 %, 0.0 s left\n"));
+}
+
+static void progress_is_corrected_by_the_pace(void **state) {
+  (void)state;
+  static const struct {
+    struct progress_others others;
+    double elapsed, left;
+    const char *says;
+  } cases[] = {
+      {{.later = -1}, 5, 12, "12 s left"},
+      {{.later = 85, .forecast = 15, .corrected = true, .before = 100},
+       5,
+       10,
+       "10 s left; of all 52 %, 1 min 35 s left"},
+      /* The first run takes twice as long as it should: so will the others. */
+      {{.later = 85, .forecast = 15}, 10, 20, "20 s left; of all 5 %, 3 min 10 s left"},
+      /* Too early to tell. */
+      {{.later = 85, .forecast = 15}, 1, 29, "29 s left; of all 0 %, 1 min 54 s left"},
+      {{.later = 30, .open = true, .before = 5}, 5, 0, "of all 25 %, at least 30 s left"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[TEXT];
+    progress_left(&cases[i].others, cases[i].elapsed, cases[i].left, text, sizeof text);
+    assert_string_equal(text, cases[i].says);
+  }
+}
+
+/* ---- set-up --------------------------------------------------------------------------------------------------------
+ */
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+  (void)status, (void)kind, (void)walk;
+  return remove(path);
+}
+
+static int make_folder(void **state) {
+  (void)state;
+  snprintf(folder, sizeof folder, "/tmp/ffbench-experiment-XXXXXX");
+  return getcwd(home, sizeof home) && mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+  (void)state;
+  return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      CASE(deleted_record_is_trained_again_alone),
+      CASE(tables_come_again_without_training),
+      CASE(killed_experiment_goes_on),
+      CASE(table5_comes_from_its_records),
+      CASE(table1_comes_from_its_records),
+      CASE(table2_comes_from_its_records),
+      CASE(figure3_comes_from_its_records),
+      CASE(dry_run_forecasts_from_records),
+      CASE(calibration_forecasts_what_has_no_record),
+      CASE(progress_covers_all_runs),
+      CASE(progress_is_corrected_by_the_pace),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
