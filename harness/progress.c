@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 512, LEFT_BYTES = 160 };
+enum { LINE_BYTES = 1024, LEFT_BYTES = 160 };
 
 static const double refresh_seconds = 0.1;
 /* Share of a run after which its pace is believed. */
