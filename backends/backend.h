@@ -126,7 +126,8 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)                                                       \
   X(BATCH_NORMALISE_POOL, batch_normalise_pool, 1)                                                                     \
   X(BATCH_NORMALISE_POOL_GRADIENT, batch_normalise_pool_gradient, 1)                                                   \
-  X(SUQ_IN_PLACE, suq_in_place, 1)
+  X(SUQ_IN_PLACE, suq_in_place, 1)                                                                                     \
+  X(NORMALISE_S8, normalise_s8, 1)
 
 enum ffb_operator {
 #define FFB_ENUMERATOR(NAME, name, optional) FFB_##NAME,
@@ -374,6 +375,14 @@ struct ffb_normalise {
   enum ffb_normalisation kind;
   int groups;
   bool mean; /* of the goodness; then kind is rms */
+};
+
+/* Normalised and quantised in one: y never lies in memory. Composition: NORMALISE, SUQ_SCALE, SUQ_QUANTISE over its y.
+ * `normalise.y`, `scale.x` and `quantise.x` are null. */
+struct ffb_normalise_s8 {
+  struct ffb_normalise normalise;
+  struct ffb_suq_scale scale;
+  struct ffb_suq_quantise quantise;
 };
 
 /* gx = inverse * (gy - y * (sum(gy * y) * k)), k = 1 (l2) or 1/F (rms), per row; groups = 1 only. */

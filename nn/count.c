@@ -120,6 +120,9 @@ static void count_call(enum ffb_operator operation, const union ffb_arguments *a
   case FFB_SUQ_IN_PLACE:
     count_quantised(&a->suq_in_place.scale, &a->suq_in_place.quantise, a->suq_in_place.quantise.x, count);
     break;
+  case FFB_NORMALISE_S8:
+    count_quantised(&a->normalise_s8.scale, &a->normalise_s8.quantise, a->normalise_s8.normalise.x, count);
+    break;
   case FFB_BATCH_NORMALISE_S8:
     count_quantised(&a->batch_normalise_s8.scale, &a->batch_normalise_s8.quantise, a->batch_normalise_s8.normalise.x,
                     count);

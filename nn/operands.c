@@ -79,6 +79,11 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
     [FFB_NORMALISE] = {OPERAND(normalise.y, WRITE, F32), OPERAND(normalise.x, READ, F32),
                        OPERAND(normalise.goodness, READ | OPTIONAL, F32),
                        OPERAND(normalise.inverse, WRITE | OPTIONAL, F32)},
+    [FFB_NORMALISE_S8] = {OPERAND(normalise_s8.quantise.q, WRITE, S8), OPERAND(normalise_s8.normalise.x, READ, F32),
+                          OPERAND(normalise_s8.normalise.goodness, READ | OPTIONAL, F32),
+                          OPERAND(normalise_s8.normalise.inverse, WRITE | OPTIONAL, F32),
+                          SCALE_OPERANDS(normalise_s8.scale),
+                          OPERAND(normalise_s8.quantise.step, READ | OPTIONAL, U32)},
     [FFB_NORMALISE_GRADIENT] = {OPERAND(normalise_gradient.gx, WRITE, F32), OPERAND(normalise_gradient.gy, READ, F32),
                                 OPERAND(normalise_gradient.y, READ, F32),
                                 OPERAND(normalise_gradient.inverse, READ, F32)},
@@ -357,6 +362,12 @@ static bool quantise_fits(const struct ffb_suq_scale *scale, const struct ffb_su
          (quantise->rounding == FFB_ROUND_NEAREST || quantise->step);
 }
 
+static bool normalise_rows_fit(const struct ffb_normalise *a) {
+  int64_t groups = ffb_rows(a->x) * a->groups;
+  return (!a->mean || a->kind == FFB_NORMALISE_RMS) && (!a->goodness || ffb_elements(a->goodness) == groups) &&
+         (!a->inverse || ffb_elements(a->inverse) == groups);
+}
+
 static bool quantise_in_place_fits(const struct ffb_suq_in_place *a) {
   bool absmax = a->scale.range == FFB_RANGE_ABSMAX;
   return quantise_fits(&a->scale, &a->quantise, a->quantise.x) && (!absmax || a->scale.x == a->quantise.x) &&
@@ -502,12 +513,10 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
   case FFB_ADD_SCALED:
     return same_elements(a->add_scaled.out, a->add_scaled.a) && same_elements(a->add_scaled.out, a->add_scaled.b);
   case FFB_NORMALISE:
-    return same_elements(a->normalise.y, a->normalise.x) &&
-           (!a->normalise.mean || a->normalise.kind == FFB_NORMALISE_RMS) &&
-           (!a->normalise.goodness ||
-            ffb_elements(a->normalise.goodness) == ffb_rows(a->normalise.x) * a->normalise.groups) &&
-           (!a->normalise.inverse ||
-            ffb_elements(a->normalise.inverse) == ffb_rows(a->normalise.x) * a->normalise.groups);
+    return same_elements(a->normalise.y, a->normalise.x) && normalise_rows_fit(&a->normalise);
+  case FFB_NORMALISE_S8:
+    return normalise_rows_fit(&a->normalise_s8.normalise) &&
+           quantise_fits(&a->normalise_s8.scale, &a->normalise_s8.quantise, a->normalise_s8.normalise.x);
   case FFB_NORMALISE_GRADIENT:
     return same_elements(a->normalise_gradient.gx, a->normalise_gradient.gy) &&
            same_elements(a->normalise_gradient.gx, a->normalise_gradient.y) &&

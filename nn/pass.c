@@ -231,6 +231,17 @@ void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer, bool over) {
   pass->nodes[node] = NULL;
 }
 
+bool ffb_pass_hand_over_normalised(struct ffb_pass *pass, int node, int layer, const struct ffb_normalise *normalise) {
+  if (pass->failed || !ffb_pass_has(pass, FFB_NORMALISE_S8))
+    return false;
+  struct ffb_quantiser quantiser = input_quantiser(pass, layer);
+  FFB_EMIT(pass, NORMALISE_S8, normalise_s8, .normalise = *normalise, .scale = quantiser.scale,
+           .quantise = quantiser.quantise);
+  ffb_pass_enter(pass, node, NULL);
+  pass->inputs[node] = (struct ffb_quantised){.q = quantiser.quantise.q, .scale = quantiser.quantise.scale};
+  return true;
+}
+
 void ffb_pass_compact(struct ffb_pass *pass, int node) {
   struct ffb_quantised *copy = &pass->inputs[node];
   if (pass->failed || !copy->q || !ffb_pass_has(pass, FFB_SUQ_IN_PLACE))

@@ -841,6 +841,55 @@ static void quantising_in_place_changes_no_value(void **state) {
   }
 }
 
+/* Rows in groups of channels; some share vectors and pieces with their neighbours. */
+static const int64_t grouped[][5] = {{32, 784, 1, 1, 1},  {7, 1000, 1, 1, 10}, {1, 4097, 1, 1, 3}, {33, 31, 1, 1, 10},
+                                     {3, 4, 5, 16, 1},    {32, 4, 4, 16, 10},  {4, 3, 5, 33, 10},  {3, 1, 1, 40, 10},
+                                     {2, 7, 7, 1280, 10}, {2, 9, 3, 25, 2}};
+
+static void compare_rows_s8(struct scene *scene, const struct ffb_normalise *normalise, const struct quantiser *q) {
+  union ffb_arguments composed = {.normalise = *normalise};
+  union ffb_arguments fused = {.normalise_s8 = {.normalise = *normalise, .scale = q->scale, .quantise = q->quantise}};
+  fused.normalise_s8.normalise.y = NULL;
+  struct ffb_error error = {0};
+  if (!ffb_operands_check(FFB_NORMALISE_S8, &fused, &error))
+    fail_msg("%s", error.message);
+  side_begin(scene, ORACLE);
+  call_operator(scene, FFB_NORMALISE, &composed);
+  call_quantiser(scene, q, normalise->y);
+  side_end(scene);
+  run_side(scene, SUBJECT, FFB_NORMALISE_S8, &fused);
+  assert_same_quantised(q, "normalise_s8");
+  if (normalise->inverse)
+    assert_same(normalise->inverse, "inverse");
+}
+
+static void rows_normalised_s8_are_their_composition(void **state) {
+  struct scene *scene = *state;
+  need_slot(FFB_NORMALISE_S8);
+  for (size_t s = 0; s < sizeof grouped / sizeof *grouped; s++) {
+    for (int form = 0; form < 2 * QUANTISERS; form++) {
+      const int64_t *d = grouped[s];
+      struct ffb_tensor *x = random_image(scene, d[0], d[1], d[2], d[3], 41);
+      struct quantiser q = make_quantiser(scene, form % QUANTISERS, x);
+      struct ffb_normalise normalise = {.y = like(scene, FFB_F32, x),
+                                        .x = x,
+                                        .kind = form % 3 ? FFB_NORMALISE_RMS : FFB_NORMALISE_L2,
+                                        .groups = (int)d[4]};
+      normalise.mean = normalise.kind == FFB_NORMALISE_RMS && form % 4 < 2;
+      normalise.inverse = form < QUANTISERS ? NULL : operand(scene, FFB_F32, d[0], d[4]);
+      if (normalise.mean || form % 5 == 0) {
+        normalise.goodness = operand(scene, FFB_F32, d[0], d[4]);
+        for (int64_t i = 0; i < d[0] * d[4]; i++)
+          f32(normalise.goodness)[i] = 0.1f + (float)(i % 13);
+      }
+      if (form % 7 == 6)
+        f32(x)[ffb_elements(x) / 2] = form % 2 ? NAN : INFINITY;
+      compare_rows_s8(scene, &normalise, &q);
+      scene_clear(scene);
+    }
+  }
+}
+
 /* ---- normalised and pooled in one ----------------------------------------------------------------------------- */
 
 /* Images whose pixels fill whole blocks, and images that share blocks with others; enough of them for two threads. */
@@ -992,6 +1041,7 @@ static int run_cases(const char *title) {
       CASE(normalisation_gradients_give_the_same_bits),
       CASE(normalisation_gradients_match_differences),
       CASE(batch_normalise_s8_is_its_composition),
+      CASE(rows_normalised_s8_are_their_composition),
       CASE(batch_normalise_gradient_s8_is_its_composition),
       CASE(quantising_in_place_changes_no_value),
       CASE(normalised_pooling_is_its_composition),

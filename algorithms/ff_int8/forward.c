@@ -14,19 +14,26 @@ static int first_reader(const struct ffb_network *network, int node) {
 }
 
 struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct ff_entry *entry) {
-  struct ffb_tensor *x = entry->x, *y = x, *inverse = NULL;
-  if (s->settings.normalize != FF_NORMALIZE_NONE && x) {
+  int reader = first_reader(s->network, entry->node);
+  struct ffb_tensor *y = entry->x;
+  if (s->settings.normalize != FF_NORMALIZE_NONE && y) {
     bool l2 = s->settings.normalize == FF_NORMALIZE_L2, mean = ff_goodness_is_mean(s);
-    y = entry->normalised ? entry->normalised
-                          : ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", x->shape);
+    struct ffb_normalise normalise = {.x = y,
+                                      .goodness = l2 && mean ? NULL : entry->goodness,
+                                      .groups = entry->groups,
+                                      .kind = l2 ? FFB_NORMALISE_L2 : FFB_NORMALISE_RMS,
+                                      .mean = !l2 && mean};
+    if (reader >= 0 && !entry->inverse && !entry->over &&
+        ffb_pass_hand_over_normalised(pass, entry->node, reader, &normalise))
+      return NULL;
     if (entry->inverse)
-      inverse = *entry->inverse = ffb_emit_matrix(pass, FFB_TAG_ACTIVATIONS, "inverse", pass->rows, entry->groups);
-    FFB_EMIT(pass, NORMALISE, normalise, .y = y, .x = x, .goodness = l2 && mean ? NULL : entry->goodness,
-             .inverse = inverse, .groups = entry->groups, .kind = l2 ? FFB_NORMALISE_L2 : FFB_NORMALISE_RMS,
-             .mean = !l2 && mean);
+      normalise.inverse = *entry->inverse =
+          ffb_emit_matrix(pass, FFB_TAG_ACTIVATIONS, "inverse", pass->rows, entry->groups);
+    normalise.y = y = entry->normalised ? entry->normalised
+                                        : ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "normalised", y->shape);
+    ffb_emit(pass, FFB_NORMALISE, &(union ffb_arguments){.normalise = normalise});
   }
   ffb_pass_enter(pass, entry->node, y);
-  int reader = first_reader(s->network, entry->node);
   if (reader >= 0 && !pass->failed)
     ffb_pass_hand_over(pass, entry->node, reader, entry->over);
   return y;

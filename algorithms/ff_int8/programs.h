@@ -78,7 +78,8 @@ struct ff_entry {
   bool over;                     /* the INT8 form lies over the FP32 form (ffb_pass_hand_over) */
 };
 
-/* Returns the FP32 form. Where a linear layer or a convolution reads the node first, it is handed over in INT8. */
+/* Returns the FP32 form; null where nothing needs it, without `inverse` only. Where a linear layer or a convolution
+ * reads the node first, it is handed over in INT8. */
 struct ffb_tensor *ff_enter(struct ffb_trainer_state *s, struct ffb_pass *pass, const struct ff_entry *entry);
 /* A unit's output into the node that it is. */
 struct ffb_tensor *ff_enter_output(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *y);
