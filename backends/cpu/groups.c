@@ -106,7 +106,7 @@ static bool make_factors(struct ffb_device *device, const struct ffb_normalise *
     return false;
   if (normalise->inverse)
     *factors = normalise->inverse->data;
-  return true;
+  return *factors != NULL;
 }
 
 bool ffb_cpu_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
