@@ -2,10 +2,13 @@
  * operator traces and counts, prediction, and what a run says that diverges. */
 #include "tests/variants.h"
 
+#include "backends/reference/reference.h"
+
 static struct ffb_error error;
 
 #define SMALL        .height = 16, .width = 16, .channels = 3, .batch = 4, .records = 10
 #define RESNET       SMALL, .model = "resnet18", .model_options = "width=0.125"
+#define NARROW       SMALL, .model = "resnet18", .model_options = "width=0.0625"
 #define RESNET_CIFAR SMALL, .model = "resnet18", .model_options = "width=0.0625 stem=cifar"
 #define MOBILENET    SMALL, .model = "mobilenet_v2", .model_options = "width=0.1"
 #define EFFICIENTNET                                                                                                   \
@@ -185,44 +188,161 @@ static void gradients_leave_running_statistics_alone(void **state) {
 
 /* ---- traces and counts ------------------------------------------------------------------------------------------- */
 
-struct products {
-  int f32, s8_forward, s8_input, s8_weight;
+/* The INT8 trainers on every network; then what changes a program's products, each on one of them. */
+static const struct recipe traced[] = {
+    {NARROW, .algorithm = "bp_int8"},
+    {NARROW, .algorithm = "bp_ui8", .options = "search_period=2"},
+    {NARROW, .algorithm = "bp_gdai8", .options = "search_period=2"},
+    {MOBILENET, .algorithm = "bp_int8"},
+    {MOBILENET, .algorithm = "bp_ui8", .options = "search_period=2"},
+    {MOBILENET, .algorithm = "bp_gdai8", .options = "search_period=2"},
+    {EFFICIENTNET, .algorithm = "bp_int8"},
+    {EFFICIENTNET, .algorithm = "bp_ui8", .options = "search_period=2"},
+    {EFFICIENTNET, .algorithm = "bp_gdai8", .options = "search_period=2"},
+    {EFFICIENTNET, .algorithm = "bp_gdai8", .options = "search_period=2 segments=2"},
+    {MOBILENET, .algorithm = "bp_ui8", .options = "search_period=2 checkpointing=unit"},
+    {EFFICIENTNET, .algorithm = "bp_int8", .options = "accumulation=3 update=separate"},
+    {NARROW, .algorithm = "bp_gdai8", .options = "search_period=2 segments=2 checkpointing=unit accumulation=2"},
+    {MOBILENET, .algorithm = "bp_int8", .options = "weights=int8"},
 };
 
-static void count_products(struct ffb_plan *plan, const char *name, struct products *products) {
-  *products = (struct products){0};
-  for (size_t p = 0; p < ffb_plan_program_count(plan); p++) {
-    const struct ffb_program *program = ffb_plan_program_at(plan, p);
-    for (size_t i = 0; strcmp(ffb_program_name(program), name) == 0 && i < ffb_program_calls(program); i++) {
-      enum ffb_operator operation = ffb_program_call(program, i, NULL);
-      products->f32 += is_f32_product(operation);
-      products->s8_forward += operation == FFB_CONVOLVE_S8;
-      products->s8_input += operation == FFB_CONVOLVE_INPUT_S8;
-      products->s8_weight += operation == FFB_CONVOLVE_WEIGHT_S8 || operation == FFB_CONVOLVE_UPDATE_S8;
+/* Calls and multiply-accumulates by what they are for. */
+struct products {
+  int64_t calls[FFB_PRODUCT_COUNT], macs[FFB_PRODUCT_COUNT];
+};
+
+/* Every product of a program has INT8 operands. */
+static struct products products_of(const struct ffb_program *program, const char *what) {
+  struct products products = {0};
+  for (size_t i = 0; i < ffb_program_calls(program); i++) {
+    const union ffb_arguments *arguments = NULL;
+    enum ffb_operator operation = ffb_program_call(program, i, &arguments);
+    struct ffb_operation_count count = count_call(program, i);
+    if (count.mac_f32)
+      fail_msg("%s: %s: %s", what, ffb_program_name(program), ffb_operator_name(operation));
+    products.calls[ffb_call_product(operation, arguments)] += count.mac_s8 > 0;
+    products.macs[ffb_call_product(operation, arguments)] += count.mac_s8;
+  }
+  return products;
+}
+
+/* What a program of `rows` rows needs: each layer's product forward, once more where it is recomputed, and in training
+ * its two gradients, once for each segment; all that for every part of the batch. */
+static struct products products_wanted(const struct subject *s, const struct recipe *recipe, int64_t rows,
+                                       bool training) {
+  struct products wanted = {0};
+  const char *options = recipe->options ? recipe->options : "", *accumulation = strstr(options, "accumulation=");
+  int64_t parts = accumulation && training ? strtoll(accumulation + strlen("accumulation="), NULL, 10) : 1;
+  int64_t segments = strstr(options, "segments=2") ? 2 : 1;
+  parts = parts < rows ? parts : rows;
+  for (int i = 0; i < s->network.layer_count; i++) {
+    const struct ffb_layer *layer = &s->network.layers[i];
+    int64_t macs = rows * ffb_layer_macs(&s->network, i);
+    bool again = training && strstr(options, "checkpointing") && layer->unit + 1 < s->network.unit_count;
+    const int64_t times[FFB_PRODUCT_COUNT] = {[FFB_PRODUCT_FORWARD] = 1 + again,
+                                              [FFB_PRODUCT_INPUT_GRADIENT] =
+                                                  training && layer->inputs[0] > 0 ? segments : 0,
+                                              [FFB_PRODUCT_WEIGHT_GRADIENT] = training ? segments : 0};
+    for (int k = 0; k < FFB_PRODUCT_COUNT && macs > 0; k++) {
+      wanted.calls[k] += parts * times[k];
+      wanted.macs[k] += macs * times[k];
     }
   }
+  return wanted;
+}
+
+static bool is_step(const struct ffb_program *program) {
+  return strncmp(ffb_program_name(program), "train", 5) == 0;
+}
+
+static bool is_prediction(const struct ffb_program *program) {
+  return strcmp(ffb_program_name(program), "predict") == 0;
+}
+
+/* How many programs of a plan train or predict; the others prepare weights, and multiply nothing. */
+static int working_programs(const struct ffb_plan *plan) {
+  int count = 0;
+  for (size_t p = 0; p < ffb_plan_program_count(plan); p++)
+    count += is_step(ffb_plan_program_at(plan, p)) || is_prediction(ffb_plan_program_at(plan, p));
+  return count;
+}
+
+static void assert_products(const struct subject *s, const struct recipe *recipe, const struct ffb_program *program) {
+  const char *name = ffb_program_name(program);
+  int64_t rows = strstr(name, "partial") ? recipe->records % recipe->batch : recipe->batch;
+  struct products got = products_of(program, mode_name(recipe)), wanted = {0};
+  if (is_step(program) || is_prediction(program))
+    wanted = products_wanted(s, recipe, rows, is_step(program));
+  for (int k = 0; k < FFB_PRODUCT_COUNT; k++) {
+    if (got.calls[k] != wanted.calls[k] || got.macs[k] != wanted.macs[k])
+      fail_msg("%s: %s: kind %d: %lld products of %lld, want %lld of %lld", mode_name(recipe), name, k,
+               (long long)got.calls[k], (long long)got.macs[k], (long long)wanted.calls[k], (long long)wanted.macs[k]);
+  }
+}
+
+static int64_t layers_of(const struct subject *s, enum ffb_layer_kind kind) {
+  int64_t count = 0;
+  for (int i = 0; i < s->network.layer_count; i++)
+    count += s->network.layers[i].kind == kind;
+  return count;
 }
 
 static void int8_trainers_multiply_int8_only(void **state) {
   (void)state;
-  static const struct recipe recipes[] = {
-      {RESNET, .algorithm = "bp_int8"}, {MOBILENET, .algorithm = "bp_ui8"}, {EFFICIENTNET, .algorithm = "bp_gdai8"}};
-  for (size_t i = 0; i < COUNT_OF(recipes); i++) {
+  for (size_t i = 0; i < COUNT_OF(traced); i++) {
     for (size_t v = 0; v < COUNT_OF(variants); v += 2) {
       struct subject s;
-      struct products products;
-      int convolutions = 0;
-      make_variant(&s, &recipes[i], &variants[v]);
-      for (int l = 0; l < s.network.layer_count; l++)
-        convolutions += s.network.layers[l].kind == FFB_LAYER_CONVOLUTION;
-      count_products(s.plan, "train", &products);
-      assert_true(convolutions > 10);
-      assert_int_equal(products.f32, 0);
-      assert_int_equal(products.s8_forward, convolutions);
-      assert_int_equal(products.s8_weight, convolutions);
-      assert_int_equal(products.s8_input, convolutions - 1);
+      bool searches = strstr(traced[i].algorithm, "bp_int8") == NULL,
+           squeezes = strstr(traced[i].model, "efficientnet") != NULL;
+      make_variant(&s, &traced[i], &variants[v]);
+      assert_true(layers_of(&s, FFB_LAYER_CONVOLUTION) > 10);
+      assert_int_equal(layers_of(&s, FFB_LAYER_LINEAR), squeezes ? 1 + 2 * 16 : 1);
+      /* full and partial batch, each also with a search; prediction */
+      assert_int_equal(working_programs(s.plan), searches ? 5 : 3);
+      for (size_t p = 0; p < ffb_plan_program_count(s.plan); p++)
+        assert_products(&s, &traced[i], ffb_plan_program_at(s.plan, p));
       subject_end(&s);
     }
+  }
+}
+
+/* What the reference operators counted inside themselves while every program ran. */
+struct execution {
+  const struct ffb_program *programs[8];
+  int count;
+  int64_t wanted; /* by shapes, without taps on padding */
+};
+
+static void see_program(void *to, const struct ffb_program *program, size_t call, enum ffb_operator operation) {
+  struct execution *execution = to;
+  struct ffb_operation_count shapes = count_call(program, call);
+  int known = 0;
+  (void)operation;
+  while (known < execution->count && execution->programs[known] != program)
+    known++;
+  assert_in_range(known, 0, COUNT_OF(execution->programs) - 1);
+  if (known == execution->count)
+    execution->programs[execution->count++] = program;
+  execution->wanted += shapes.mac_s8 - shapes.padding;
+}
+
+static void int8_trainers_execute_int8_products_only(void **state) {
+  for (size_t i = 0; i < COUNT_OF(traced); i++) {
+    struct subject s;
+    struct execution execution = {0};
+    struct ffb_executed before, after;
+    float scores[PREDICTED * CLASSES];
+    make_variant(&s, &traced[i], &variants[0]);
+    ffb_plan_observe(s.plan, see_program, &execution);
+    ffb_reference_executed(s.device, &before);
+    train(&s, *state, 0, 6); /* two epochs: both kinds of batch, with a search and without */
+    predict(&s, *state, 0, PREDICTED, scores);
+    ffb_reference_executed(s.device, &after);
+    assert_int_equal(execution.count, working_programs(s.plan));
+    assert_int_equal(after.mac_f32, before.mac_f32);
+    assert_int_equal(after.mac_s8 - before.mac_s8, execution.wanted);
+    assert_true(execution.wanted > 0);
+    subject_end(&s);
   }
 }
 
@@ -325,6 +445,7 @@ int main(void) {
       cmocka_unit_test(accumulated_gradients_are_those_of_the_batch),
       cmocka_unit_test(gradients_leave_running_statistics_alone),
       cmocka_unit_test(int8_trainers_multiply_int8_only),
+      cmocka_unit_test(int8_trainers_execute_int8_products_only),
       cmocka_unit_test(formulas_count_what_programs_do),
       cmocka_unit_test(prediction_looks_at_one_sample_at_a_time),
       cmocka_unit_test(a_nan_is_traced_to_its_layer_and_step),
