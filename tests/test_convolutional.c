@@ -186,6 +186,168 @@ static void gradients_leave_running_statistics_alone(void **state) {
   }
 }
 
+/* ---- dropout against finite differences -------------------------------------------------------------------------- */
+
+enum { SMOOTH_HEIGHT = 4, SMOOTH_WIDTH = 12, SMOOTH_ROWS = 8, SMOOTH_CHANNELS = 8 };
+
+static int smooth_convolution(struct ffb_network *n, const char *name, int node, struct ffb_window window, int groups,
+                              bool activated) {
+  char norm[FFB_NAME_BYTES], silu[FFB_NAME_BYTES];
+  snprintf(norm, sizeof norm, "%s.norm", name);
+  snprintf(silu, sizeof silu, "%s.silu", name);
+  node = ffb_network_convolution(n, name, node, SMOOTH_CHANNELS, window, groups, &error);
+  node = ffb_network_batch_norm(n, norm, node, 0.1f, 1e-5f, &error);
+  return activated ? ffb_network_activation(n, silu, node, FFB_ACTIVATION_SILU, &error) : node;
+}
+
+/* Two residual blocks whose main paths whole samples drop, one of them with squeeze-and-excitation, and a dropout
+ * before the classifier. No kinks, so that differences tell slopes. */
+static void build_smooth_network(struct subject *s) {
+  struct ffb_network *n = &s->network;
+  const struct ffb_window wide = {.kernel = 3, .stride = 1, .padding = 1}, point = {.kernel = 1, .stride = 1};
+  ffb_network_destroy(n);
+  GOOD(ffb_network_create(n, "smooth", SMOOTH_HEIGHT, SMOOTH_WIDTH, 1, CLASSES, &error), &error);
+  GOOD(ffb_network_unit(n, "stem", false, &error), &error);
+  int node = smooth_convolution(n, "stem", 0, wide, 1, true), shortcut = node;
+  GOOD(ffb_network_unit(n, "squeezed", false, &error), &error);
+  int deep = smooth_convolution(n, "deep", node, wide, SMOOTH_CHANNELS, true);
+  node = ffb_network_average_pool(n, "squeeze", deep, &error);
+  node = ffb_network_linear(n, "fc1", node, 4, true, &error);
+  node = ffb_network_activation(n, "fc1.silu", node, FFB_ACTIVATION_SILU, &error);
+  node = ffb_network_linear(n, "fc2", node, SMOOTH_CHANNELS, true, &error);
+  node = ffb_network_activation(n, "fc2.sigmoid", node, FFB_ACTIVATION_SIGMOID, &error);
+  node = ffb_network_scale(n, "excite", deep, node, &error);
+  node = smooth_convolution(n, "point", node, point, 1, false);
+  node = ffb_network_dropout(n, "squeezed.depth", node, 0.4f, true, &error);
+  shortcut = node = ffb_network_add(n, "squeezed.add", node, shortcut, &error);
+  GOOD(ffb_network_unit(n, "plain", false, &error), &error);
+  node = smooth_convolution(n, "plain", node, wide, 1, false);
+  node = ffb_network_dropout(n, "plain.depth", node, 0.3f, true, &error);
+  node = ffb_network_add(n, "plain.add", node, shortcut, &error);
+  GOOD(ffb_network_unit(n, "head", true, &error), &error);
+  node = ffb_network_average_pool(n, "pool", node, &error);
+  node = ffb_network_dropout(n, "dropout", node, 0.4f, false, &error);
+  GOOD(ffb_network_linear(n, "fc", node, CLASSES, true, &error) >= 0, &error);
+}
+
+/* A trainer before its first step, to come back to. */
+struct start {
+  struct subject s;
+  struct snapshot tensors;
+  uint8_t state[64];
+  size_t bytes;
+  const struct records *records;
+};
+
+static void start_make(struct start *start, const struct recipe *recipe, const struct variant *variant, bool drops,
+                       const struct records *records) {
+  struct recipe changed = *recipe;
+  changed.backend = variant->backend;
+  changed.threads = variant->threads;
+  subject_begin(&start->s, &changed);
+  build_smooth_network(&start->s);
+  for (int i = 0; i < start->s.network.layer_count && !drops; i++)
+    start->s.network.layers[i].rate = 0;
+  plan_unfused = variant->unfused;
+  GOOD(subject_create(&start->s, &error), &error);
+  plan_unfused = false;
+  start->tensors = snapshot_take(&start->s);
+  start->bytes = start->s.trainer->save(start->s.state, NULL);
+  assert_in_range(start->bytes, 1, sizeof start->state);
+  start->s.trainer->save(start->s.state, start->state);
+  start->records = records;
+}
+
+static void start_free(struct start *start) {
+  free(start->tensors.data);
+  subject_end(&start->s);
+}
+
+/* The loss of the first step, or of the one after it, with `changed` holding other values; weights are left as the step
+ * makes them. The same step drops the same again. */
+static double loss_of_step(struct start *start, int64_t step, const struct ffb_tensor *changed, const float *values) {
+  struct subject *s = &start->s;
+  struct ffb_epoch_statistics statistics;
+  const char *at = start->tensors.data;
+  GOOD(s->trainer->load(s->state, start->state, start->bytes, &error), &error);
+  if (step)
+    train(s, start->records, 0, 1);
+  for (size_t i = 0; i < ffb_plan_persistent_count(s->plan); i++) {
+    struct ffb_tensor *tensor = ffb_plan_persistent_at(s->plan, i);
+    GOOD(ffb_tensor_write(s->plan, tensor, tensor == changed ? (const void *)values : at, &error), &error);
+    at += ffb_tensor_bytes(tensor);
+  }
+  struct ffb_batch batch = batch_of_step(s, start->records, 0);
+  GOOD(s->trainer->train_step(s->state, &batch, &error), &error);
+  GOOD(s->trainer->end_epoch(s->state, &statistics, &error), &error);
+  return statistics.loss;
+}
+
+/* How the loss changes along the gradient of one half of a tensor's elements, then of the other. */
+static void check_slopes(struct start *start, const struct ffb_tensor *tensor, const float *before, const float *after,
+                         const char *what) {
+  enum { MOST = 1024 };
+  float moved[2][MOST];
+  int64_t count = ffb_elements(tensor);
+  assert_in_range(count, 1, MOST);
+  for (uint32_t half = 0; half < 2; half++) {
+    double squares = 0;
+    for (int64_t i = 0; i < count; i++)
+      squares += ffb_random_bits(3, 1, 1, (uint64_t)i) % 2 == half ? pow((double)before[i] - (double)after[i], 2) : 0;
+    double h = squares > 0 ? fmin(4e-3 / squares, 2e-2 / sqrt(squares)) : 0;
+    for (int64_t i = 0; i < count; i++) {
+      double step = ffb_random_bits(3, 1, 1, (uint64_t)i) % 2 == half ? h * ((double)before[i] - (double)after[i]) : 0;
+      moved[0][i] = (float)((double)before[i] + step);
+      moved[1][i] = (float)((double)before[i] - step);
+    }
+    double slope = loss_of_step(start, 0, tensor, moved[0]) - loss_of_step(start, 0, tensor, moved[1]);
+    if (!(fabs(slope - 2 * h * squares) <= 0.005 * 2 * h * squares + 1e-6))
+      fail_msg("%s: %s: the loss changes by %g, by its gradient it should by %g", what, tensor->name, slope,
+               2 * h * squares);
+  }
+}
+
+static void check_dropped_gradients(struct start *start, const char *what) {
+  size_t at = 0;
+  loss_of_step(start, 0, NULL, NULL);
+  struct snapshot stepped = snapshot_take(&start->s);
+  for (size_t i = 0; i < ffb_plan_persistent_count(start->s.plan); i++) {
+    const struct ffb_tensor *tensor = ffb_plan_persistent_at(start->s.plan, i);
+    const char *before = start->tensors.data + at, *after = stepped.data + at;
+    at += ffb_tensor_bytes(tensor);
+    if (tensor->tag == FFB_TAG_WEIGHTS && !strstr(tensor->name, "running"))
+      check_slopes(start, tensor, (const float *)(const void *)before, (const float *)(const void *)after, what);
+  }
+  free(stepped.data);
+}
+
+static void gradients_pass_what_was_dropped(void **state) {
+  (void)state;
+#define PLAIN_STEP "momentum=0 weight_decay=0 learning_rate=1 learning_rate_schedule=constant "
+  static const char *const options[] = {PLAIN_STEP, PLAIN_STEP "update=separate", PLAIN_STEP "checkpointing=unit",
+                                        PLAIN_STEP "accumulation=2"};
+#undef PLAIN_STEP
+  struct records records;
+  records_make(&records, SMOOTH_ROWS, (int64_t)SMOOTH_HEIGHT * SMOOTH_WIDTH);
+  for (size_t i = 0; i < COUNT_OF(options) * 3; i++) {
+    const struct variant *variant = &variants[i % 3 * 2];
+    const struct recipe recipe = {
+        .algorithm = "bp_fp32", .options = options[i / 3], .batch = SMOOTH_ROWS, .records = SMOOTH_ROWS, .seed = 4};
+    struct start start, whole;
+    char what[320];
+    snprintf(what, sizeof what, "%s, %s", recipe.options, variant->name);
+    start_make(&start, &recipe, variant, true, &records);
+    start_make(&whole, &recipe, variant, false, &records);
+    double loss = loss_of_step(&start, 0, NULL, NULL);
+    assert_true(fabs(loss - loss_of_step(&start, 1, NULL, NULL)) > 1e-3); /* another step drops others */
+    assert_true(fabs(loss - loss_of_step(&whole, 0, NULL, NULL)) > 1e-3);
+    check_dropped_gradients(&start, what);
+    start_free(&start);
+    start_free(&whole);
+  }
+  records_free(&records);
+}
+
 /* ---- traces and counts ------------------------------------------------------------------------------------------- */
 
 /* The INT8 trainers on every network; then what changes a program's products, each on one of them. */
@@ -444,6 +606,7 @@ int main(void) {
       cmocka_unit_test(checkpointing_changes_no_bit),
       cmocka_unit_test(accumulated_gradients_are_those_of_the_batch),
       cmocka_unit_test(gradients_leave_running_statistics_alone),
+      cmocka_unit_test(gradients_pass_what_was_dropped),
       cmocka_unit_test(int8_trainers_multiply_int8_only),
       cmocka_unit_test(int8_trainers_execute_int8_products_only),
       cmocka_unit_test(formulas_count_what_programs_do),
