@@ -554,34 +554,53 @@ static void prediction_looks_at_one_sample_at_a_time(void **state) {
 
 /* ---- divergence -------------------------------------------------------------------------------------------------- */
 
+/* A layer whose weights are spoilt, and the first one that looks at what comes of it. */
+static const struct {
+  struct recipe recipe;
+  const char *layer, *named;
+} spoilt[] = {
+    {{RESNET, .algorithm = "bp_fp32"}, "layer2.0.conv1", "layer2.0.bn1"},
+    {{RESNET, .algorithm = "bp_gdai8"}, "layer4.1.conv2", "layer4.1.bn2"},
+    {{MOBILENET, .algorithm = "bp_fp32"}, "features.5.conv.1.0", "features.5.conv.1.1"}, /* depthwise */
+    {{MOBILENET, .algorithm = "bp_ui8"}, "features.16.conv.2", "features.16.conv.3"},
+    {{MOBILENET, .algorithm = "bp_int8", .options = "checkpointing=unit"}, "features.0.0", "features.0.1"},
+    {{EFFICIENTNET, .algorithm = "bp_fp32"}, "features.2.1.block.2.fc1", "features.2.1.block.2.fc1"},
+    {{EFFICIENTNET, .algorithm = "bp_gdai8"}, "features.4.0.block.2.fc2", "features.4.0.block.2.fc2"},
+    {{EFFICIENTNET, .algorithm = "bp_int8"}, "classifier.1", "classifier.1"},
+};
+
+/* The first weight of a layer; and where weights have a scale, the scale of weights that hold an infinity. */
+static void spoil_layer(struct subject *s, const char *layer) {
+  char name[FFB_NAME_BYTES + 16];
+  bool int8 = s->trainer->flags & FFB_TRAINER_INT8;
+  snprintf(name, sizeof name, "%s.weight", layer);
+  struct ffb_tensor *weight = tensor_named(s->plan, name);
+  float *values = content(s->plan, weight);
+  values[0] = int8 ? INFINITY : NAN;
+  GOOD(ffb_tensor_write(s->plan, weight, values, &error), &error);
+  snprintf(name, sizeof name, "%s.weight_scale", layer);
+  if (int8)
+    GOOD(ffb_tensor_write(s->plan, tensor_named(s->plan, name), values, &error), &error);
+  free(values);
+}
+
 static void a_nan_is_traced_to_its_layer_and_step(void **state) {
-  static const char *const layers[] = {"layer2.0.conv1", "layer4.1.conv2"};
-  static const char *const norms[] = {"layer2.0.bn1", "layer4.1.bn2"};
-  for (size_t i = 0; i < COUNT_OF(layers); i++) {
-    struct recipe recipe = {RESNET, .algorithm = i ? "bp_gdai8" : "bp_fp32"};
+  for (size_t i = 0; i < COUNT_OF(spoilt); i++) {
     struct subject s;
     struct ffb_epoch_statistics statistics;
-    char name[64];
+    int64_t step = (int64_t)i % 2; /* before the epoch's last, so that its end is ours */
     bool diverged = true;
-    make_variant(&s, &recipe, &variants[2]);
-    train(&s, *state, 0, 1);
+    make_variant(&s, &spoilt[i].recipe, &variants[2]);
+    train(&s, *state, 0, step);
     GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
     assert_false(diverged);
-    snprintf(name, sizeof name, "%s.weight", layers[i]);
-    struct ffb_tensor *weight = tensor_named(s.plan, name);
-    float *values = content(s.plan, weight);
-    values[0] = i ? INFINITY : NAN;
-    GOOD(ffb_tensor_write(s.plan, weight, values, &error), &error);
-    snprintf(name, sizeof name, "%s.weight_scale", layers[i]);
-    if (i) /* the scale of weights that hold an infinity */
-      GOOD(ffb_tensor_write(s.plan, tensor_named(s.plan, name), values, &error), &error);
-    free(values);
-    train(&s, *state, 1, 1);
+    spoil_layer(&s, spoilt[i].layer);
+    train(&s, *state, step, 1);
     GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
     assert_true(diverged);
     GOOD(s.trainer->end_epoch(s.state, &statistics, &error), &error);
-    assert_string_equal(statistics.not_finite_where, norms[i]);
-    assert_int_equal(statistics.not_finite_step, 1);
+    assert_string_equal(statistics.not_finite_where, spoilt[i].named);
+    assert_int_equal(statistics.not_finite_step, step);
     assert_true(statistics.not_finite > 0);
     subject_end(&s);
   }

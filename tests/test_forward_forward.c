@@ -759,24 +759,38 @@ static void loaded_weights_get_their_scales(void **state) {
   subject_end(&s);
 }
 
+static const struct {
+  struct recipe recipe;
+  const char *layer, *named;
+} spoilt[] = {
+    {{RESNET, .options = "lookahead_memory=recompute"}, "layer2.0.conv1", "layer2.0.bn1"},
+    {{MOBILENET, .options = "unit=layer"}, "features.5.conv.1.0", "features.5.conv.1.1"},
+    {{EFFICIENTNET, .options = "lookahead=chain"}, "features.2.1.block.2.fc1", "features.2.1.block.2.fc1"},
+    {{EFFICIENTNET_16, .options = "preset=one_pass"}, "features.7.0.block.3.0", "features.7.0.block.3.1"},
+};
+
 static void a_nan_is_traced_to_its_layer_and_step(void **state) {
-  struct subject s;
-  struct ffb_epoch_statistics statistics;
-  bool diverged = true;
-  make_variant(&s, &(struct recipe){RESNET, .options = "lookahead_memory=recompute"}, &variants[2]);
-  train(&s, *state, 0, 1);
-  GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
-  assert_false(diverged);
-  float infinite = INFINITY;
-  GOOD(ffb_tensor_write(s.plan, tensor_named(s.plan, "layer2.0.conv1.weight_scale"), &infinite, &error), &error);
-  train(&s, *state, 1, 1);
-  GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
-  assert_true(diverged);
-  GOOD(s.trainer->end_epoch(s.state, &statistics, &error), &error);
-  assert_string_equal(statistics.not_finite_where, "layer2.0.bn1");
-  assert_int_equal(statistics.not_finite_step, 1);
-  assert_true(statistics.not_finite > 0);
-  subject_end(&s);
+  for (size_t i = 0; i < COUNT_OF(spoilt); i++) {
+    struct subject s;
+    struct ffb_epoch_statistics statistics;
+    char name[FFB_NAME_BYTES + 16];
+    bool diverged = true;
+    make_variant(&s, &spoilt[i].recipe, &variants[2]);
+    train(&s, *state, 0, 1);
+    GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
+    assert_false(diverged);
+    float infinite = INFINITY;
+    snprintf(name, sizeof name, "%s.weight_scale", spoilt[i].layer);
+    GOOD(ffb_tensor_write(s.plan, tensor_named(s.plan, name), &infinite, &error), &error);
+    train(&s, *state, 1, 1);
+    GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
+    assert_true(diverged);
+    GOOD(s.trainer->end_epoch(s.state, &statistics, &error), &error);
+    assert_string_equal(statistics.not_finite_where, spoilt[i].named);
+    assert_int_equal(statistics.not_finite_step, 1);
+    assert_true(statistics.not_finite > 0);
+    subject_end(&s);
+  }
 }
 
 static int setup(void **state) {
