@@ -6,10 +6,15 @@ static struct ffb_error error;
 
 #define SMALL     .algorithm = "ff_int8", .height = 16, .width = 16, .channels = 3, .batch = 4, .records = 10
 #define RESNET    SMALL, .model = "resnet18", .model_options = "width=0.0625"
-#define RESNET_12 SMALL, .model = "resnet18", .model_options = "width=0.1875"
 #define MOBILENET SMALL, .model = "mobilenet_v2", .model_options = "width=0.1"
 #define EFFICIENTNET                                                                                                   \
   SMALL, .model = "efficientnet_b0", .model_options = "width=0.1 squeeze_excitation=true stochastic_depth=0.3"
+
+/* The narrowest with a channel for each class in every unit; most widths do not divide by ten. */
+#define RESNET_12    SMALL, .model = "resnet18", .model_options = "width=0.1875"
+#define MOBILENET_16 SMALL, .model = "mobilenet_v2", .model_options = "width=0.56"
+#define EFFICIENTNET_16                                                                                                \
+  SMALL, .model = "efficientnet_b0", .model_options = "width=0.56 squeeze_excitation=true stochastic_depth=0.3"
 
 static const struct recipe modes[] = {
     {RESNET, .options = "lookahead=off"},
@@ -28,6 +33,10 @@ static const struct recipe modes[] = {
     {MOBILENET, .options = "lookahead=off normalize=none theta=1 goodness=mean_squares"},
     {EFFICIENTNET, .options = "lambda_step=0.5 lookahead=chain"},
     {EFFICIENTNET, .options = "lambda_step=0.5 lookahead_memory=recompute"},
+    {MOBILENET_16, .options = "preset=one_pass"},
+    {MOBILENET_16, .options = "preset=one_pass unit=layer lookahead=scalar lambda_step=0.5 lookahead_memory=recompute"},
+    {EFFICIENTNET_16, .options = "preset=one_pass"},
+    {EFFICIENTNET_16, .options = "preset=one_pass unit=layer weights=int8"},
 };
 
 static const char *mode_name(const struct recipe *recipe) {
@@ -409,6 +418,9 @@ static void recomputing_changes_no_bit(void **state) {
                {{EFFICIENTNET}, "lambda_step=0.5", "lambda_step=0.5 lookahead_memory=recompute"},
                {{RESNET_12},
                 "preset=one_pass lookahead=scalar lambda_step=0.5",
+                "preset=one_pass lookahead=scalar lambda_step=0.5 lookahead_memory=recompute"},
+               {{EFFICIENTNET_16},
+                "preset=one_pass lookahead=scalar lambda_step=0.5",
                 "preset=one_pass lookahead=scalar lambda_step=0.5 lookahead_memory=recompute"}};
   for (size_t i = 0; i < COUNT_OF(cases); i++)
     compare_readings(&cases[i].recipe, cases[i].keep, cases[i].recompute, *state);
@@ -608,6 +620,61 @@ static void patterns_are_apart(void **state) {
 /* ---- counts, prediction, schedule ----------------------------------------------------------------------------------
  */
 
+/* No product of any program has FP32 operands, and all but those that prepare weights have some in INT8. */
+static void programs_multiply_int8_only(void **state) {
+  (void)state;
+  for (size_t i = 0; i < 2 * COUNT_OF(modes); i++) {
+    struct subject s;
+    make_variant(&s, &modes[i / 2], &variants[i % 2 * 2]);
+    for (size_t p = 0; p < ffb_plan_program_count(s.plan); p++) {
+      const struct ffb_program *program = ffb_plan_program_at(s.plan, p);
+      const char *name = ffb_program_name(program);
+      bool works = strncmp(name, "train", 5) == 0 || strcmp(name, "predict") == 0;
+      int64_t int8 = 0;
+      for (size_t call = 0; call < ffb_program_calls(program); call++) {
+        struct ffb_operation_count count = count_call(program, call);
+        if (count.mac_f32)
+          fail_msg("%s: %s: %s", mode_name(&modes[i / 2]), name,
+                   ffb_operator_name(ffb_program_call(program, call, NULL)));
+        int8 += count.mac_s8;
+      }
+      if (works != (int8 > 0))
+        fail_msg("%s: %s: %lld products", mode_name(&modes[i / 2]), name, (long long)int8);
+    }
+    subject_end(&s);
+  }
+}
+
+/* One pass: every unit has its goodness by class, in groups that mostly cannot be of one size. */
+static void classes_share_uneven_widths(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(modes); i++) {
+    struct subject s;
+    int units = 0, goodness = 0, uneven = 0;
+    bool layers = strstr(modes[i].options, "unit=layer") != NULL;
+    if (!strstr(modes[i].options, "one_pass"))
+      continue;
+    make_variant(&s, &modes[i], &variants[0]);
+    for (int u = 0; u < (layers ? s.network.part_count : s.network.unit_count); u++)
+      units += !(layers ? s.network.parts : s.network.units)[u].head;
+    for (size_t p = 0; p < ffb_plan_program_count(s.plan); p++) {
+      const struct ffb_program *program = ffb_plan_program_at(s.plan, p);
+      for (size_t call = 0; call < ffb_program_calls(program); call++) {
+        const union ffb_arguments *arguments;
+        if (strcmp(ffb_program_name(program), "predict") != 0 ||
+            ffb_program_call(program, call, &arguments) != FFB_GOODNESS)
+          continue;
+        assert_int_equal(arguments->goodness.groups, CLASSES);
+        goodness++;
+        uneven += ffb_channels(arguments->goodness.y) % CLASSES != 0;
+      }
+    }
+    if (goodness != units || uneven * 2 < units)
+      fail_msg("%s: %d units, %d with goodness, %d of uneven groups", mode_name(&modes[i]), units, goodness, uneven);
+    subject_end(&s);
+  }
+}
+
 static void formulas_count_what_programs_do(void **state) {
   (void)state;
   for (size_t i = 0; i < COUNT_OF(modes); i++) {
@@ -692,24 +759,38 @@ static void loaded_weights_get_their_scales(void **state) {
   subject_end(&s);
 }
 
+static const struct {
+  struct recipe recipe;
+  const char *layer, *named;
+} spoilt[] = {
+    {{RESNET, .options = "lookahead_memory=recompute"}, "layer2.0.conv1", "layer2.0.bn1"},
+    {{MOBILENET, .options = "unit=layer"}, "features.5.conv.1.0", "features.5.conv.1.1"},
+    {{EFFICIENTNET, .options = "lookahead=chain"}, "features.2.1.block.2.fc1", "features.2.1.block.2.fc1"},
+    {{EFFICIENTNET_16, .options = "preset=one_pass"}, "features.7.0.block.3.0", "features.7.0.block.3.1"},
+};
+
 static void a_nan_is_traced_to_its_layer_and_step(void **state) {
-  struct subject s;
-  struct ffb_epoch_statistics statistics;
-  bool diverged = true;
-  make_variant(&s, &(struct recipe){RESNET, .options = "lookahead_memory=recompute"}, &variants[2]);
-  train(&s, *state, 0, 1);
-  GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
-  assert_false(diverged);
-  float infinite = INFINITY;
-  GOOD(ffb_tensor_write(s.plan, tensor_named(s.plan, "layer2.0.conv1.weight_scale"), &infinite, &error), &error);
-  train(&s, *state, 1, 1);
-  GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
-  assert_true(diverged);
-  GOOD(s.trainer->end_epoch(s.state, &statistics, &error), &error);
-  assert_string_equal(statistics.not_finite_where, "layer2.0.bn1");
-  assert_int_equal(statistics.not_finite_step, 1);
-  assert_true(statistics.not_finite > 0);
-  subject_end(&s);
+  for (size_t i = 0; i < COUNT_OF(spoilt); i++) {
+    struct subject s;
+    struct ffb_epoch_statistics statistics;
+    char name[FFB_NAME_BYTES + 16];
+    bool diverged = true;
+    make_variant(&s, &spoilt[i].recipe, &variants[2]);
+    train(&s, *state, 0, 1);
+    GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
+    assert_false(diverged);
+    float infinite = INFINITY;
+    snprintf(name, sizeof name, "%s.weight_scale", spoilt[i].layer);
+    GOOD(ffb_tensor_write(s.plan, tensor_named(s.plan, name), &infinite, &error), &error);
+    train(&s, *state, 1, 1);
+    GOOD(s.trainer->diverged(s.state, &diverged, &error), &error);
+    assert_true(diverged);
+    GOOD(s.trainer->end_epoch(s.state, &statistics, &error), &error);
+    assert_string_equal(statistics.not_finite_where, spoilt[i].named);
+    assert_int_equal(statistics.not_finite_step, 1);
+    assert_true(statistics.not_finite > 0);
+    subject_end(&s);
+  }
 }
 
 static int setup(void **state) {
@@ -735,6 +816,8 @@ int main(void) {
       cmocka_unit_test(previous_epoch_is_that_of_the_record),
       cmocka_unit_test(labels_are_written_as_asked),
       cmocka_unit_test(patterns_are_apart),
+      cmocka_unit_test(programs_multiply_int8_only),
+      cmocka_unit_test(classes_share_uneven_widths),
       cmocka_unit_test(formulas_count_what_programs_do),
       cmocka_unit_test(prediction_looks_at_one_sample_at_a_time),
       cmocka_unit_test(greedy_trains_one_block_at_a_time),

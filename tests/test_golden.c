@@ -17,8 +17,19 @@ static const double tolerance = 1e-4, logit_tolerance = 2e-5;
 enum variant { FUSED, UNFUSED, SEPARATE, VARIANTS };
 static const char *const variant_names[] = {"fused", "unfused", "separate update"};
 
+/* Images of CIFAR-10's size, which ImageNet's strides shrink to a single pixel. */
+static const struct golden_model small_images[] = {
+    {.file = "resnet18_32", .model = "resnet18", .options = ""},
+    {.file = "mobilenet_v2_32", .model = "mobilenet_v2", .options = "dropout=0"},
+    {.file = "efficientnet_b0_32", .model = "efficientnet_b0", .options = "dropout=0 stochastic_depth=0"},
+    {.file = "efficientnet_b0_squeeze_32",
+     .model = "efficientnet_b0",
+     .options = "dropout=0 stochastic_depth=0 squeeze_excitation=true"},
+};
+
 struct run {
   struct ffb_network network;
+  int64_t rows;
   struct ffb_device *device;
   struct ffb_plan *plan;
   struct ffb_parameters parameters;
@@ -31,7 +42,7 @@ static const struct ffb_optimiser_options plain = {.optimiser = FFB_RULE_SGD};
 /* ---- programs --------------------------------------------------------------------------------------------------- */
 
 static struct ffb_tensor *emit_images(struct run *run, struct ffb_pass *pass) {
-  const int64_t shape[4] = {GOLDEN_ROWS, run->network.height, run->network.width, run->network.channels};
+  const int64_t shape[4] = {run->rows, run->network.height, run->network.width, run->network.channels};
   struct ffb_tensor *images = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "images", shape);
   assert_non_null(images);
   ffb_program_input(pass->program, images);
@@ -44,9 +55,9 @@ static void make_training(struct run *run) {
   struct ffb_pass pass;
   int output = ffb_network_last(&run->network)->output;
   run->train = ffb_program_create(run->plan, "train", &error);
-  GOOD(run->train && ffb_pass_begin(&pass, &run->parameters, run->train, GOLDEN_ROWS, true, false, &error), &error);
+  GOOD(run->train && ffb_pass_begin(&pass, &run->parameters, run->train, run->rows, true, false, &error), &error);
   run->images[0] = emit_images(run, &pass);
-  run->labels = ffb_emit_tensor(&pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){GOLDEN_ROWS, 1, 1, 1});
+  run->labels = ffb_emit_tensor(&pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){run->rows, 1, 1, 1});
   assert_non_null(run->labels);
   ffb_program_input(run->train, run->labels);
   ffb_pass_forward(&pass, 0, run->network.layer_count);
@@ -54,8 +65,7 @@ static void make_training(struct run *run) {
   if (pass.failed)
     fail_msg("%s", error.message);
   ffb_program_output(run->train, run->logits[0]);
-  struct ffb_tensor *gradient =
-      ffb_emit_matrix(&pass, FFB_TAG_GRADIENTS, "gradient", GOLDEN_ROWS, run->network.classes);
+  struct ffb_tensor *gradient = ffb_emit_matrix(&pass, FFB_TAG_GRADIENTS, "gradient", run->rows, run->network.classes);
   FFB_EMIT(&pass, SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy, .gradient = gradient, .logits = run->logits[0],
            .labels = run->labels, .statistics = run->statistics, .logit_scale = 1);
   pass.gradients[output] = gradient;
@@ -70,8 +80,7 @@ static void make_prediction(struct run *run) {
   struct ffb_error error = {0};
   struct ffb_pass pass;
   run->predict = ffb_program_create(run->plan, "predict", &error);
-  GOOD(run->predict && ffb_pass_begin(&pass, &run->parameters, run->predict, GOLDEN_ROWS, false, false, &error),
-       &error);
+  GOOD(run->predict && ffb_pass_begin(&pass, &run->parameters, run->predict, run->rows, false, false, &error), &error);
   run->images[1] = emit_images(run, &pass);
   ffb_pass_forward(&pass, 0, run->network.layer_count);
   run->logits[1] = ffb_pass_values(&pass, ffb_network_last(&run->network)->output);
@@ -81,10 +90,12 @@ static void make_prediction(struct run *run) {
   ffb_program_output(run->predict, run->logits[1]);
 }
 
-static void run_make(struct run *run, const struct golden_model *model, int64_t side, enum variant variant) {
+static void run_make(struct run *run, const struct golden_model *model, const struct golden *golden,
+                     enum variant variant) {
   struct ffb_error error = {0};
-  const struct ffb_model_input input = {side, side, 3, GOLDEN_CLASSES};
+  const struct ffb_model_input input = {golden->side, golden->side, 3, GOLDEN_CLASSES};
   const struct ffb_precision precision = {.separate_update = variant == SEPARATE};
+  run->rows = golden->rows;
   model_build(&run->network, model->model, model->options, &input);
   device_open(&ffb_backend_cpu, &run->device);
   run->plan = ffb_plan_create(&ffb_backend_cpu, run->device, &error);
@@ -172,15 +183,15 @@ static void write_values(struct run *run, const struct golden *golden, bool lear
 
 static void write_batch(struct run *run, const struct golden *golden, int program) {
   struct ffb_error error = {0};
-  const int64_t shape[4] = {GOLDEN_ROWS, 3, golden->side, golden->side};
-  int64_t count = GOLDEN_ROWS * 3 * golden->side * golden->side;
+  const int64_t shape[4] = {golden->rows, 3, golden->side, golden->side};
+  int64_t count = golden->rows * 3 * golden->side * golden->side;
   float *theirs = malloc((size_t)count * sizeof *theirs), *ours = malloc((size_t)count * sizeof *ours);
-  int32_t labels[GOLDEN_ROWS];
+  int32_t labels[GOLDEN_MOST_ROWS];
   assert_true(theirs && ours);
   golden_fill(theirs, "images", golden->seed, count, 2, 0);
   for (int64_t k = 0; k < count; k++)
     ours[place_of(shape, k)] = theirs[k];
-  for (int m = 0; m < GOLDEN_ROWS; m++)
+  for (int m = 0; m < golden->rows; m++)
     labels[m] = (7 * m + 3) % GOLDEN_CLASSES;
   GOOD(ffb_tensor_write(run->plan, run->images[program], ours, &error), &error);
   if (program == 0)
@@ -248,11 +259,11 @@ static void check_records(struct run *run, const struct golden *golden, const ch
     fail_msg("%s: relative error %.1e of %s", title, worst, where);
 }
 
-static void check_logits(struct run *run, int program, double expected[GOLDEN_ROWS][GOLDEN_CLASSES],
+static void check_logits(struct run *run, int program, double expected[GOLDEN_MOST_ROWS][GOLDEN_CLASSES],
                          const char *title) {
   float *logits = content(run->plan, run->logits[program]);
   double squares = 0, size = 0;
-  for (int i = 0; i < GOLDEN_ROWS * GOLDEN_CLASSES; i++) {
+  for (int i = 0; i < run->rows * GOLDEN_CLASSES; i++) {
     double want = expected[i / GOLDEN_CLASSES][i % GOLDEN_CLASSES];
     squares += (logits[i] - want) * (logits[i] - want);
     size += want * want;
@@ -272,14 +283,14 @@ static void step_against_pytorch(const struct golden_model *model, enum variant 
   double totals[FFB_STATISTIC_COUNT];
   snprintf(title, sizeof title, "%s, %s", model->file, variant_names[variant]);
   golden_read(&golden, model->file);
-  run_make(&run, model, golden.side, variant);
+  run_make(&run, model, &golden, variant);
   write_values(&run, &golden, false);
   write_batch(&run, &golden, 0);
   GOOD(ffb_step_scalars_write(&run.parameters.step, run.plan, &plain, RATE, 0, 0, 0, &error), &error);
   GOOD(ffb_program_run(run.train, &error), &error);
   check_logits(&run, 0, golden.logits, title);
   GOOD(ffb_tensor_read(run.plan, run.statistics, totals, &error), &error);
-  assert_true(fabs(totals[FFB_STATISTIC_LOSS] / GOLDEN_ROWS / golden.loss - 1) < tolerance);
+  assert_true(fabs(totals[FFB_STATISTIC_LOSS] / (double)golden.rows / golden.loss - 1) < tolerance);
   check_records(&run, &golden, title);
   write_values(&run, &golden, true);
   write_batch(&run, &golden, 1);
@@ -299,17 +310,17 @@ static void step_matches_pytorch(void **state) {
 }
 
 int main(void) {
-  enum { MODELS = COUNT_OF(golden_models) };
+  enum { LARGE = COUNT_OF(golden_models), MODELS = LARGE + COUNT_OF(small_images) };
   static struct lesson lessons[VARIANTS][MODELS];
   static char names[VARIANTS][MODELS][64];
   struct CMUnitTest tests[VARIANTS * MODELS];
   for (int variant = 0; variant < VARIANTS; variant++) {
-    for (int model = 0; model < MODELS; model++) {
-      lessons[variant][model] = (struct lesson){&golden_models[model], (enum variant)variant};
-      snprintf(names[variant][model], sizeof names[variant][model], "%s, %s", golden_models[model].file,
-               variant_names[variant]);
-      tests[variant * MODELS + model] = (struct CMUnitTest){
-          .name = names[variant][model], .test_func = step_matches_pytorch, .initial_state = &lessons[variant][model]};
+    for (int i = 0; i < MODELS; i++) {
+      const struct golden_model *model = i < LARGE ? &golden_models[i] : &small_images[i - LARGE];
+      lessons[variant][i] = (struct lesson){model, (enum variant)variant};
+      snprintf(names[variant][i], sizeof names[variant][i], "%s, %s", model->file, variant_names[variant]);
+      tests[variant * MODELS + i] = (struct CMUnitTest){
+          .name = names[variant][i], .test_func = step_matches_pytorch, .initial_state = &lessons[variant][i]};
     }
   }
   return cmocka_run_group_tests_name("golden", tests, NULL, NULL);

@@ -445,16 +445,13 @@ struct operator_counts {
   size_t f32_products, s8_products, fused, of[FFB_OPERATOR_COUNT];
 };
 
-static void count_operator(struct operator_counts *counts, enum ffb_operator operation) {
-  counts->f32_products += is_f32_product(operation);
-  counts->s8_products += is_s8_product(operation);
+static void observe_operator(void *to, const struct ffb_program *program, size_t call, enum ffb_operator operation) {
+  struct operator_counts *counts = to;
+  struct ffb_operation_count count = count_call(program, call);
+  counts->f32_products += count.mac_f32 > 0;
+  counts->s8_products += count.mac_s8 > 0;
   counts->fused += ffb_operator_optional(operation);
   counts->of[operation]++;
-}
-
-static void observe_operator(void *to, const struct ffb_program *program, size_t call, enum ffb_operator operation) {
-  (void)program, (void)call;
-  count_operator(to, operation);
 }
 
 static struct operator_counts planned_operators(const struct ffb_plan *plan) {
@@ -462,7 +459,7 @@ static struct operator_counts planned_operators(const struct ffb_plan *plan) {
   for (size_t i = 0; i < ffb_plan_program_count(plan); i++) {
     const struct ffb_program *program = ffb_plan_program_at(plan, i);
     for (size_t call = 0; call < ffb_program_calls(program); call++)
-      count_operator(&counts, ffb_program_call(program, call, NULL));
+      observe_operator(&counts, program, call, ffb_program_call(program, call, NULL));
   }
   return counts;
 }

@@ -329,16 +329,69 @@ static inline void assert_same_state(struct subject *a, struct subject *b, const
     fail_msg("%s: %s differs", what, difference);
 }
 
-/* Whether a call multiplies matrices in FP32. */
-static inline bool is_f32_product(enum ffb_operator operation) {
-  return operation == FFB_GEMM_F32 || operation == FFB_LINEAR_F32 || operation == FFB_LINEAR_UPDATE_F32 ||
-         operation == FFB_CONVOLVE_F32 || operation == FFB_CONVOLVE_INPUT_F32 || operation == FFB_CONVOLVE_WEIGHT_F32 ||
-         operation == FFB_CONVOLVE_UPDATE_F32;
-}
-static inline bool is_s8_product(enum ffb_operator operation) {
-  return operation == FFB_GEMM_S8 || operation == FFB_LINEAR_S8 || operation == FFB_LINEAR_UPDATE_S8 ||
-         operation == FFB_CONVOLVE_S8 || operation == FFB_CONVOLVE_INPUT_S8 || operation == FFB_CONVOLVE_WEIGHT_S8 ||
-         operation == FFB_CONVOLVE_UPDATE_S8;
+/* What may run in FP32 whatever the trainer: it multiplies no matrices. An operator that is not here has to be counted,
+ * so that none escapes a trace because nobody counts its products. */
+static const bool multiplies_nothing[FFB_OPERATOR_COUNT] = {
+    /* where data come from and go to */
+    [FFB_FILL] = true,
+    [FFB_COPY] = true,
+    [FFB_CONVERT_IMAGES] = true,
+    [FFB_OVERLAY_LABELS] = true,
+    [FFB_LABEL_PATTERN] = true,
+    [FFB_DRAW_NEGATIVES] = true,
+    [FFB_NOTE_NOT_FINITE] = true,
+    /* to INT8 and back */
+    [FFB_SUQ_SCALE] = true,
+    [FFB_SUQ_QUANTISE] = true,
+    [FFB_SUQ_SEGMENTS] = true,
+    [FFB_SUQ_TENSOR] = true,
+    [FFB_SUQ_IN_PLACE] = true,
+    [FFB_DEQUANTISE] = true,
+    [FFB_CLIP_SEARCH] = true,
+    [FFB_SEGMENT_SEARCH] = true,
+    /* normalisation */
+    [FFB_NORMALISE] = true,
+    [FFB_NORMALISE_GRADIENT] = true,
+    [FFB_BATCH_STATISTICS] = true,
+    [FFB_BATCH_NORMALISE] = true,
+    [FFB_BATCH_NORMALISE_S8] = true,
+    [FFB_BATCH_NORMALISE_POOL] = true,
+    [FFB_BATCH_NORMALISE_GRADIENT] = true,
+    [FFB_BATCH_NORMALISE_GRADIENT_S8] = true,
+    [FFB_BATCH_NORMALISE_POOL_GRADIENT] = true,
+    /* element by element, or sums of elements */
+    [FFB_ADD_BIAS] = true,
+    [FFB_BIAS_GRADIENT] = true,
+    [FFB_ACTIVATE] = true,
+    [FFB_ACTIVATE_GRADIENT] = true,
+    [FFB_MASK_GRADIENT] = true,
+    [FFB_ADD_SCALED] = true,
+    [FFB_MAX_POOL] = true,
+    [FFB_MAX_POOL_GRADIENT] = true,
+    [FFB_AVERAGE_POOL] = true,
+    [FFB_AVERAGE_POOL_GRADIENT] = true,
+    [FFB_SCALE_CHANNELS] = true,
+    [FFB_SCALE_CHANNELS_GRADIENT] = true,
+    [FFB_DROPOUT] = true,
+    /* loss and update */
+    [FFB_SOFTMAX_CROSS_ENTROPY] = true,
+    [FFB_GOODNESS] = true,
+    [FFB_GOODNESS_LOSS] = true,
+    [FFB_GOODNESS_GRADIENT] = true,
+    [FFB_SGD_UPDATE] = true,
+    [FFB_ADAM_UPDATE] = true,
+};
+
+/* What one call of a program does, by its shapes. */
+static inline struct ffb_operation_count count_call(const struct ffb_program *program, size_t call) {
+  const union ffb_arguments *arguments = NULL;
+  enum ffb_operator operation = ffb_program_call(program, call, &arguments);
+  struct ffb_operation_count count = {0};
+  ffb_call_count(operation, arguments, &count);
+  if (multiplies_nothing[operation] != (count.mac_f32 + count.mac_s8 == 0) || (count.mac_f32 && count.mac_s8))
+    fail_msg("%s: %lld products in FP32, %lld in INT8", ffb_operator_name(operation), (long long)count.mac_f32,
+             (long long)count.mac_s8);
+  return count;
 }
 
 static inline double cosine(const double *a, const double *b, int64_t n) {

@@ -33,7 +33,7 @@ def standard(directory):
 def main():
     if len(sys.argv) not in (4, 5) or sys.argv[1] not in MODELS or sys.argv[4:] not in ([], ["--standardise"]):
         sys.exit("usage: check_weights.py %s FILE DIRECTORY [--standardise]" % "|".join(MODELS))
-    model = MODELS[sys.argv[1]][0]()
+    model = MODELS[sys.argv[1]].make()
     state = safetensors.torch.load_file(sys.argv[2])
     for name, tensor in model.state_dict().items():
         if name.endswith("num_batches_tracked"):  # ffbench has none

@@ -3,7 +3,7 @@
     python tests/golden/make_golden.py [network...]
 
 Weights, statistics and images are made by a formula (values(), below; tests/golden.h has the same in C), so that no
-weight has to be stored. For each network one file says, for one training step over four images: the loss, the logits,
+weight has to be stored. For each network one file says, for one training step over its images: the loss, the logits,
 the gradient of every parameter, the running statistics after the step, and the logits in evaluation mode with the
 statistics as the step left them and the weights as they were.
 
@@ -18,12 +18,14 @@ rounding of the kink flips a whole gradient element. The seed of each network is
 away from the kinks, by a multiple of what PyTorch's own FP32 is off by there. In the larger networks no seed does, so their
 shifts keep all but about one input in a hundred on one side (of ReLU6: between both kinks). Images have 64 pixels
 a side where the stem has a stride, so that the last batch normalisations see 16 values a channel: with the 4 of a small
-image rounding is amplified too much to tell it from a mistake.
+image rounding is amplified too much to tell it from a mistake. The files that end in _32 have images of 32 pixels, whose
+last maps are a single pixel, and 16 of them for the same reason.
 
 Some gradients are zero by symmetry, as that of a shift which a later batch normalisation takes away. A bias's gradient is
 therefore measured against the larger of its own norm and that of the weight beside it.
 """
 
+import collections
 import os
 import sys
 
@@ -33,7 +35,7 @@ import torch
 import torchvision
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLASSES, ROWS, SIGNS, SEEDS, CANDIDATES = 10, 4, 4, 24, 6
+CLASSES, SIGNS, SEEDS, CANDIDATES = 10, 4, 24, 6
 M32 = 0xFFFFFFFF
 
 
@@ -97,6 +99,10 @@ def resnet18(stem):
     return model
 
 
+def mobilenet_v2():
+    return torchvision.models.mobilenet_v2(num_classes=CLASSES, dropout=0.0)
+
+
 def efficientnet_b0(squeeze):
     model = torchvision.models.efficientnet_b0(num_classes=CLASSES, dropout=0.0, stochastic_depth_prob=0.0)
     if not squeeze:
@@ -107,13 +113,19 @@ def efficientnet_b0(squeeze):
     return model
 
 
+# `rows` images of `side` pixels a side; the spread of the normalisations.
+Network = collections.namedtuple("Network", "make rows side spread")
 WIDE, SMOOTH, BETWEEN = ((1.5, 1.0), (0.0, 0.2)), ((1.2, 0.4), (0.5, 0.3)), ((1.2, 0.2), (3.0, 0.3))
-MODELS = {  # with the side of its images, and the spread of its normalisations
-    "resnet18": (lambda: resnet18("imagenet"), 64, WIDE),
-    "resnet18_cifar": (lambda: resnet18("cifar"), 32, BETWEEN),
-    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=CLASSES, dropout=0.0), 64, BETWEEN),
-    "efficientnet_b0": (lambda: efficientnet_b0(False), 64, SMOOTH),
-    "efficientnet_b0_squeeze": (lambda: efficientnet_b0(True), 64, SMOOTH),
+MODELS = {
+    "resnet18": Network(lambda: resnet18("imagenet"), 4, 64, WIDE),
+    "resnet18_32": Network(lambda: resnet18("imagenet"), 16, 32, WIDE),
+    "resnet18_cifar": Network(lambda: resnet18("cifar"), 4, 32, BETWEEN),
+    "mobilenet_v2": Network(mobilenet_v2, 4, 64, BETWEEN),
+    "mobilenet_v2_32": Network(mobilenet_v2, 16, 32, BETWEEN),
+    "efficientnet_b0": Network(lambda: efficientnet_b0(False), 4, 64, SMOOTH),
+    "efficientnet_b0_32": Network(lambda: efficientnet_b0(False), 16, 32, SMOOTH),
+    "efficientnet_b0_squeeze": Network(lambda: efficientnet_b0(True), 4, 64, SMOOTH),
+    "efficientnet_b0_squeeze_32": Network(lambda: efficientnet_b0(True), 16, 32, SMOOTH),
 }
 
 
@@ -128,17 +140,17 @@ def fill(model, seed, spread):
     model.load_state_dict(state)
 
 
-def batch(seed, side, dtype):
-    images = torch.from_numpy(values("images", seed, ROWS * 3 * side * side, 2.0))
-    labels = torch.tensor([(7 * row + 3) % CLASSES for row in range(ROWS)])
-    return images.reshape(ROWS, 3, side, side).to(dtype), labels
+def batch(network, seed, dtype):
+    shape = (network.rows, 3, network.side, network.side)
+    images = torch.from_numpy(values("images", seed, int(numpy.prod(shape)), 2.0))
+    labels = torch.tensor([(7 * row + 3) % CLASSES for row in range(network.rows)])
+    return images.reshape(shape).to(dtype), labels
 
 
 def step(network, seed, dtype):
     """Forward: model, images, logits, loss; and the inputs of activations with a kink."""
-    make, side, spread = network
-    model = make().to(dtype)
-    fill(model, seed, spread)
+    model = network.make().to(dtype)
+    fill(model, seed, network.spread)
     model.train()
     inputs = []
     for module in model.modules():
@@ -146,7 +158,7 @@ def step(network, seed, dtype):
             module.inplace = False
             upper = 6.0 if isinstance(module, torch.nn.ReLU6) else float("inf")
             module.register_forward_hook(lambda _, taken, __, upper=upper: inputs.append((taken[0].detach(), upper)))
-    images, labels = batch(seed, side, dtype)
+    images, labels = batch(network, seed, dtype)
     logits = model(images)
     return model, images, logits, torch.nn.functional.cross_entropy(logits, labels), inputs
 
@@ -198,9 +210,10 @@ def write_golden(name, network):
     lines = [
         "# made by make_golden.py, which says what this is; PyTorch %s, torchvision %s"
         % (torch.__version__.split("+")[0], torchvision.__version__.split("+")[0]),
-        "side %d" % network[1],
+        "side %d" % network.side,
+        "rows %d" % network.rows,
         "seed %d" % seed,
-        "spread %g %g %g %g" % (network[2][0] + network[2][1]),
+        "spread %g %g %g %g" % (network.spread[0] + network.spread[1]),
         "loss %.10g" % loss.item(),
     ]
     lines += ["logits " + numbers(row) for row in logits.tolist()]
