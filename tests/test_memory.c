@@ -6,7 +6,8 @@
 
 enum { BATCH = 64 };
 
-static void begin(struct subject *s, const char *algorithm, const char *options, const char *model, int64_t batch) {
+static void begin_rest(struct subject *s, const char *algorithm, const char *options, const char *model, int64_t batch,
+                       int64_t rest) {
   subject_make(s, &(struct recipe){.algorithm = algorithm,
                                    .options = options,
                                    .model = model,
@@ -14,8 +15,13 @@ static void begin(struct subject *s, const char *algorithm, const char *options,
                                    .width = 32,
                                    .channels = 3,
                                    .batch = batch,
-                                   .records = 2 * BATCH,
-                                   .backend = &ffb_backend_cpu});
+                                   .records = 2 * BATCH + rest,
+                                   .backend = &ffb_backend_cpu,
+                                   .threads = 2});
+}
+
+static void begin(struct subject *s, const char *algorithm, const char *options, const char *model, int64_t batch) {
+  begin_rest(s, algorithm, options, model, batch, 0);
 }
 
 /* ---- forward-forward and backpropagation ------------------------------------------------------------------------ */
@@ -35,17 +41,19 @@ static double bytes_by_record(const char *algorithm, const char *options, const 
   return (peaks[1] - peaks[0]) / BATCH;
 }
 
-/* What a training step of 32 records holds beside weights and optimiser state where its peak is. */
-static double buffer_bytes(const char *algorithm, const char *options, const char *model) {
+/* What training in batches of 32 records holds beside weights and optimiser state where its peak is; the last batch has
+ * `rest` records. */
+static double buffer_bytes(const char *algorithm, const char *options, const char *model, int64_t rest) {
   struct subject s;
   struct ffb_memory_peak peak;
-  begin(&s, algorithm, options, model, 32);
+  begin_rest(&s, algorithm, options, model, 32, rest);
   ffb_plan_peak_of(s.plan, "train", &peak);
   subject_end(&s);
   return (double)(peak.by_tag[FFB_TAG_ACTIVATIONS] + peak.by_tag[FFB_TAG_GRADIENTS] + peak.by_tag[FFB_TAG_QUANTISED] +
                   peak.by_tag[FFB_TAG_WORKSPACE]);
 }
 
+/* The last batch may fall to other kernels: CIFAR-10's 45,000 records leave 8; 23 images do not fill lanes. */
 static void forward_forward_needs_smaller_buffers(void **state) {
   (void)state;
   static const struct {
@@ -53,13 +61,18 @@ static void forward_forward_needs_smaller_buffers(void **state) {
     double most; /* of BP-GDAI8's, whose gradients are never all alive */
   } modes[] = {{"preset=one_pass", 0.35}, {"lookahead=off", 0.6}, {"lookahead_memory=recompute", 0.6}};
   static const char *const models[] = {"resnet18", "mobilenet_v2", "efficientnet_b0"};
+  static const int64_t rests[] = {8, 23};
   for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-    double bp = buffer_bytes("bp_gdai8", "", models[i]);
+    double bp = buffer_bytes("bp_gdai8", "", models[i], 0);
     for (size_t k = 0; k < sizeof modes / sizeof *modes; k++) {
-      double ratio = buffer_bytes("ff_int8", modes[k].options, models[i]) / bp;
-      print_message("# %s %s: %.3f of BP-GDAI8's %.2f MiB\n", models[i], modes[k].options, ratio, bp / 1048576);
-      if (!(ratio <= modes[k].most))
-        fail_msg("%s %s: %.3f of BP-GDAI8's, want %.2f", models[i], modes[k].options, ratio, modes[k].most);
+      for (size_t r = 0; r < sizeof rests / sizeof *rests; r++) {
+        double ratio = buffer_bytes("ff_int8", modes[k].options, models[i], rests[r]) / bp;
+        print_message("# %s %s, %d left: %.3f of BP-GDAI8's %.2f MiB\n", models[i], modes[k].options, (int)rests[r],
+                      ratio, bp / 0x1p20);
+        if (!(ratio <= modes[k].most))
+          fail_msg("%s %s, %d left: %.3f of BP-GDAI8's, want %.2f", models[i], modes[k].options, (int)rests[r], ratio,
+                   modes[k].most);
+      }
     }
   }
 }

@@ -516,6 +516,87 @@ static void table4_counts_twice(void **state) {
   assert_non_null(strstr(text, "35,680,000"));
 }
 
+/* Buffers and all that is held in the record of BP-GDAI8 as it is by default, or of FF-INT8. */
+struct held {
+  double buffers, all;
+  char file[PATH_MAX];
+};
+
+static struct held held_by(const char *algorithm) {
+  static const char *const tags[] = {"activations", "gradients", "quantised", "workspace"};
+  struct held held = {0};
+  DIR *records = opendir(in("memory/records"));
+  assert_non_null(records);
+  for (struct dirent *entry; (entry = readdir(records));) {
+    char path[PATH_MAX];
+    size_t length = strlen(entry->d_name);
+    if (length < 6 || strcmp(entry->d_name + length - 5, ".json") != 0)
+      continue;
+    snprintf(path, sizeof path, "%s/%s", in("memory/records"), entry->d_name);
+    json_t *record = load(path);
+    const json_t *options = field(record, "config.options"), *update = json_object_get(options, "update");
+    bool plain =
+        !update || (strcmp(json_string_value(update), "fused") == 0 && number_in(options, "accumulation") == 1 &&
+                    strcmp(json_string_value(json_object_get(options, "checkpointing")), "none") == 0);
+    if (plain && strcmp(json_string_value(field(record, "config.algorithm")), algorithm) == 0) {
+      assert_int_equal(number_in(field(record, "time"), "steps"), 2); /* 40 records: the second is a partial batch */
+      assert_float_equal(held.all, 0, 0);
+      for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        held.buffers += (double)number_in(field(record, "memory.peak_bytes_by_tag"), tags[i]);
+      held.all = (double)number_in(field(record, "memory"), "peak_bytes");
+      snprintf(held.file, sizeof held.file, "%s", path);
+    }
+    json_decref(record);
+  }
+  closedir(records);
+  assert_true(held.all > held.buffers && held.buffers > 0);
+  return held;
+}
+
+/* The line that opens with that title, without its spaces. */
+static void assert_line(const char *text, const char *title, const char *columns) {
+  const char *line = strstr(text, title);
+  assert_non_null(line);
+  char squeezed[256];
+  size_t length = 0;
+  for (const char *at = line + 1; *at && *at != '\n' && length + 1 < sizeof squeezed; at++)
+    if (*at != ' ')
+      squeezed[length++] = *at;
+  squeezed[length] = '\0';
+  if (!strstr(squeezed, columns))
+    fail_msg("no %s in: %s", columns, squeezed);
+}
+
+/* The table's numbers from the records, worked out here; no ratio without the record of what they are held against. */
+static void memory_is_told_from_records(void **state) {
+  (void)state;
+  char text[OUTPUT_BYTES], columns[128];
+  const char *const only = "model=mobilenet_v2,algorithm=bp_gdai8,algorithm=ff_int8_one_pass";
+  assert_succeeds(
+      RUN("run", "experiments/memory.lua", "--profile", "smoke", "--only", only, "--results", in("memory"), "--quiet"));
+  struct held bp = held_by("bp_gdai8"), ff = held_by("ff_int8");
+  read_text(in("memory/memory.md"), text);
+  snprintf(columns, sizeof columns, "|%.2f|1.000|%.2f|1.000", bp.buffers / 0x1p20, bp.all / 0x1p20);
+  assert_line(text, "\nBP-GDAI8 ", columns);
+  snprintf(columns, sizeof columns, "|%.2f|%.3f|%.2f|%.3f", ff.buffers / 0x1p20, ff.buffers / bp.buffers,
+           ff.all / 0x1p20, ff.all / bp.all);
+  assert_line(text, "\nFF-INT8, one-pass", columns);
+  const char *averages = strstr(text, "## Beside the paper");
+  assert_non_null(averages);
+  /* No mean of one network in three; the paper's, such as 437.0 of 578.9. */
+  snprintf(columns, sizeof columns, "one-pass|%.3f|-¹|-¹|-", ff.all / bp.all);
+  assert_line(averages, "\nFF-INT8, one-pass", columns);
+  assert_line(averages, "\npaper", "|0.755|0.730|0.763|0.749");
+  assert_non_null(strstr(averages, "With its MLP (0.771) the paper's average is 0.755."));
+  assert_int_equal(remove(bp.file), 0);
+  assert_succeeds(
+      RUN("report", "experiments/memory.lua", "--profile", "smoke", "--only", only, "--results", in("memory")));
+  read_text(in("memory/memory.md"), text);
+  snprintf(columns, sizeof columns, "|%.2f|-", ff.buffers / 0x1p20);
+  assert_line(text, "\nFF-INT8, one-pass", columns);
+  assert_non_null(strstr(text, "not run"));
+}
+
 /* A learning rate that no network survives, then a sensible one. */
 static void experiment_goes_on_after_a_diverged_run(void **state) {
   (void)state;
@@ -1183,6 +1264,7 @@ int main(void) {
       CASE(every_step_is_timed),
       CASE(record_has_what_was_executed),
       CASE(table4_counts_twice),
+      CASE(memory_is_told_from_records),
       CASE(command_of_a_record_repeats_it),
       CASE(places_that_cannot_be_written_are_refused),
       CASE(full_disk_costs_no_earlier_record),

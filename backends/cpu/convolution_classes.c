@@ -78,8 +78,7 @@ void ffb_cpu_make_class(const struct ffb_cpu_convolution *convolution, const str
     for (int b = 0; b < pieces; b++) {
       int tap = (v->tap + a * v->tap_step) * convolution->window.kernel + h->tap + b * h->tap_step;
       pixels->run_offsets[pixels->runs] = (a * convolution->width + b) * channels;
-      pixels->run_panels[pixels->runs++] =
-          (convolution->backward ? classes->slots[tap] : tap) * words * convolution->kernels->panel;
+      pixels->run_panels[pixels->runs++] = classes->slots[tap] * words * convolution->kernels->panel;
     }
   }
   pixels->words = pixels->runs * pixels->run_words;
@@ -121,11 +120,12 @@ int ffb_cpu_placed_segments(const struct ffb_cpu_convolution *convolution, const
 static void number_taps(const struct ffb_cpu_convolution *convolution, struct ffb_cpu_classes *classes,
                         const bool rows[FFB_CPU_MAX_KERNEL], const bool columns[FFB_CPU_MAX_KERNEL]) {
   const int kernel = convolution->window.kernel, stride = convolution->backward ? convolution->window.stride : 1;
-  for (int tap = 0; tap < kernel * kernel; tap++)
+  const int taps = kernel * kernel;
+  for (int tap = 0; tap < taps; tap++)
     classes->slots[tap] = -1;
   for (int residue = 0; residue < stride * stride; residue++) {
-    for (int tap = kernel * kernel - 1; tap >= 0; tap--) {
-      int i = tap / kernel, j = tap % kernel;
+    for (int number = 0; number < taps; number++) {
+      int tap = convolution->backward ? taps - 1 - number : number, i = tap / kernel, j = tap % kernel;
       if (i % stride == residue / stride && j % stride == residue % stride && rows[i] && columns[j])
         classes->slots[tap] = classes->slot_count++;
     }

@@ -103,9 +103,7 @@ static int64_t plan_rows(const struct ffb_cpu_convolution *convolution, struct r
   pass->threads = ffb_cpu_convolution_threads(convolution, (double)classes->gathered_words *
                                                                (double)(convolution->outputs * convolution->group));
   pass->panel_count = (convolution->outputs + panel - 1) / panel;
-  pass->panel_words =
-      panel * ffb_cpu_channel_words(convolution) *
-      (convolution->backward ? classes->slot_count : convolution->window.kernel * convolution->window.kernel);
+  pass->panel_words = panel * ffb_cpu_channel_words(convolution) * classes->slot_count;
   pass->row_words = ffb_cpu_rounded_up(classes->most_words, FFB_CPU_MAX_LANES) + PAD_WORDS;
   pass->by_columns = convolution->backward && pass->panel_words * pass->panel_count > classes->gathered_words;
   pass->by_images = !pass->by_columns &&
@@ -171,13 +169,17 @@ static void pack_forward(const struct rows_pass *pass, int parts, int part) {
   const struct ffb_cpu_convolution *convolution = &pass->convolution;
   const struct ffb_cpu_kernels *kernels = convolution->kernels;
   int64_t taps = (int64_t)convolution->window.kernel * convolution->window.kernel, k = taps * pass->weight_channels;
-  /* Channels that are not whole words are padded tap by tap. */
-  int64_t pieces = pass->padded ? taps : 1, words = pass->panel_words / kernels->panel / pieces;
+  /* Tap by tap where channels are not whole words, which are padded, or where some taps only fall on padding. */
+  bool by_tap = pass->padded || pass->classes.slot_count < taps;
+  int64_t pieces = by_tap ? taps : 1, words = ffb_cpu_channel_words(convolution) * (by_tap ? 1 : taps);
   struct ffb_cpu_span share = ffb_cpu_share(words, kernels->lanes, parts, part);
   for (int64_t p = 0; p < pass->panel_count; p++) {
     int64_t first = p * kernels->panel, count = convolution->outputs - first;
     for (int64_t piece = 0; piece < pieces; piece++) {
-      int32_t *panel = pass->panels + p * pass->panel_words + piece * words * kernels->panel;
+      int slot = by_tap ? pass->classes.slots[piece] : 0;
+      if (slot < 0)
+        continue;
+      int32_t *panel = pass->panels + p * pass->panel_words + slot * words * kernels->panel;
       const void *w = ffb_cpu_element(convolution, convolution->weights, first * k + piece * (k / pieces));
       if (convolution->integer)
         kernels->panel_rows_s8(panel, w, k, count, k / pieces, share.begin, share.end);
