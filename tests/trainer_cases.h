@@ -351,6 +351,7 @@ static const bool multiplies_nothing[FFB_OPERATOR_COUNT] = {
     [FFB_SEGMENT_SEARCH] = true,
     /* normalisation */
     [FFB_NORMALISE] = true,
+    [FFB_NORMALISE_S8] = true,
     [FFB_NORMALISE_GRADIENT] = true,
     [FFB_BATCH_STATISTICS] = true,
     [FFB_BATCH_NORMALISE] = true,
