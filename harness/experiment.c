@@ -10,6 +10,7 @@
 #include "harness/forecast.h"
 #include "harness/interrupt.h"
 #include "harness/lua_host.h"
+#include "harness/machine.h"
 #include "harness/meters/clock.h"
 #include "harness/page.h"
 #include "harness/plot.h"
@@ -127,24 +128,13 @@ struct experiment {
   size_t count;
 };
 
-/* The paper's board names itself here. */
-static bool is_jetson(void) {
-  char model[128] = "";
-  FILE *file = fopen("/proc/device-tree/model", "r");
-  if (!file)
-    return false;
-  bool read = fgets(model, sizeof model, file);
-  fclose(file);
-  return read && strstr(model, "Jetson");
-}
-
 static const char *profile_of(const struct experiment *experiment) {
   const char *environment = getenv("FFBENCH_PROFILE");
   if (experiment->places.profile)
     return experiment->places.profile;
   if (environment && *environment)
     return environment;
-  return is_jetson() ? "paper" : "quick";
+  return machine_is_jetson() ? "paper" : "quick";
 }
 
 /* "key=value" into an object of two texts. */

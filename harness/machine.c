@@ -11,6 +11,8 @@
 
 enum { LINE_BYTES = 8192 };
 
+static const char board_file[] = "/proc/device-tree/model"; /* of boards, not of PCs */
+
 /* The first line of a small file; empty where there is none. */
 static void first_line(const char *path, char *text, size_t size) {
   text[0] = '\0';
@@ -85,7 +87,7 @@ void machine_read(struct machine *machine) {
                               .throttle_count = throttle_count()};
   find_value("/proc/cpuinfo", "model name", ':', machine->processor, sizeof machine->processor);
   if (!machine->processor[0])
-    first_line("/proc/device-tree/model", machine->processor, sizeof machine->processor);
+    first_line(board_file, machine->processor, sizeof machine->processor);
   read_instructions(machine->instructions, sizeof machine->instructions);
   find_value("/etc/os-release", "PRETTY_NAME", '=', machine->system, sizeof machine->system);
   if (uname(&name) == 0)
@@ -94,6 +96,12 @@ void machine_read(struct machine *machine) {
   double kilohertz = first_number("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq");
   find_value("/proc/cpuinfo", "cpu MHz", ':', megahertz, sizeof megahertz);
   machine->megahertz = kilohertz > 0 ? kilohertz / 1000 : strtod(megahertz, NULL);
+}
+
+bool machine_is_jetson(void) {
+  char model[MACHINE_TEXT];
+  first_line(board_file, model, sizeof model);
+  return strstr(model, "Jetson");
 }
 
 static json_t *text_or_null(const char *text) {
