@@ -30,7 +30,6 @@
 
 enum { REASON_BYTES = 512, KEY_BYTES = 64 };
 
-static const char library_file[] = "lib/experiment.lua";
 static const char results_remedy[] = "name another folder with --results DIR";
 
 /* ---- the command line ----------------------------------------------------------------------------------------- */
@@ -172,30 +171,6 @@ static bool add_set(void *to, const char *text, struct ffb_error *error) {
 
 /* ---- Lua ------------------------------------------------------------------------------------------------------ */
 
-static bool is_library(const char *folder, const char *below, char library[PATH_MAX]) {
-  char path[PATH_MAX];
-  return snprintf(library, PATH_MAX, "%s%s", folder, below) < PATH_MAX &&
-         snprintf(path, sizeof path, "%s/%s", library, library_file) < PATH_MAX && access(path, R_OK) == 0;
-}
-
-/* The experiment's own folder where it has lib/, else experiments/ near the program. */
-static bool find_library(const char *file, char library[PATH_MAX], struct ffb_error *error) {
-  static const char *const near_program[] = {"/../experiments", "/experiments", "/../../experiments",
-                                             "/../../../experiments", "/../share/ffbench/experiments"};
-  char program[PATH_MAX], folder[PATH_MAX];
-  file_folder(file, folder);
-  if (is_library(folder, "", library))
-    return true;
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  program[length > 0 ? length : 0] = '\0';
-  file_folder(program, folder);
-  for (size_t i = 0; i < sizeof near_program / sizeof *near_program; i++)
-    if (is_library(folder, near_program[i], library))
-      return true;
-  return ffb_fail(error, "%s: there is no %s beside it or in experiments/ near the program: put the experiment there",
-                  file, library_file);
-}
-
 /* json_cells: null, or what was found for each cell; `filtered`: whether --only applies. */
 static json_t *ask_lua(const struct experiment *experiment, const char *mode, json_t *json_cells, bool filtered,
                        struct ffb_error *error) {
@@ -281,8 +256,8 @@ static bool read_cell(struct cell *cell, const struct experiment *experiment, st
 }
 
 static bool prepare(struct experiment *experiment, struct ffb_error *error) {
-  return experiment->registry ||
-         (find_library(experiment->file, experiment->library, error) && (experiment->registry = registry_json(error)));
+  return experiment->registry || (catalogue_library(experiment->file, experiment->library, error) &&
+                                  (experiment->registry = registry_json(error)));
 }
 
 static bool make_plan(struct experiment *experiment, struct ffb_error *error) {
@@ -385,7 +360,7 @@ static void print_plan(const struct experiment *experiment) {
 /* results/checkpoints/<name of the record>; one run of the plan stops and goes on there. */
 static bool checkpoint_folder(const struct experiment *experiment, const struct cell *cell, char folder[PATH_MAX],
                               struct ffb_error *error) {
-  const char *slash = strrchr(cell->path, '/'), *name = slash ? slash + 1 : cell->path;
+  const char *name = file_name(cell->path);
   int length = (int)strlen(name) - (int)strlen(".json");
   return snprintf(folder, PATH_MAX, "%s/checkpoints/%.*s", experiment->places.results, length > 0 ? length : 0, name) <
              PATH_MAX ||
@@ -480,11 +455,10 @@ static json_t *found_cells(const struct experiment *experiment) {
   json_t *list = json_array();
   for (size_t i = 0; i < experiment->count; i++) {
     const struct cell *cell = &experiment->cells[i];
-    const char *slash = strrchr(cell->path, '/');
     char reason[REASON_BYTES] = "";
     json_t *record = read_record(cell, reason);
     json_array_append_new(list, json_pack("{s:o*, s:s, s:s, s:s}", "record", record, "reason", reason, "file",
-                                          slash ? slash + 1 : cell->path, "dataset", cell->config.dataset));
+                                          file_name(cell->path), "dataset", cell->config.dataset));
   }
   return list;
 }

@@ -4,6 +4,7 @@
 #include "harness/catalogue.h"
 #include "harness/command_line.h"
 #include "harness/commands.h"
+#include "harness/file.h"
 #include "harness/meters/meter.h"
 #include "harness/plugin.h"
 #include "models/models.h"
@@ -55,9 +56,8 @@ static bool list_meters(struct ffb_error *error) {
 }
 
 static void print_experiment(void *to, const char *path, const char *summary) {
-  const char *slash = strrchr(path, '/');
   (void)to;
-  print_entry(slash ? slash + 1 : path, summary);
+  print_entry(file_name(path), summary);
 }
 
 static bool list_experiments(struct ffb_error *error) {

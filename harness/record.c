@@ -73,14 +73,12 @@ static json_t *make_time(const struct record_facts *facts, const char *steps_fil
   struct meter_times times;
   if (!ledger_step_times(facts->ledger, &times, error))
     return NULL;
-  const char *slash = strrchr(steps_file, '/');
   return json_pack("{s:f, s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
                    "data_wait_seconds", facts->ledger->data_wait_seconds, "step_median_seconds",
                    times.count ? json_real(times.median) : json_null(), "step_seconds", make_step_times(&times),
                    "epoch_seconds", list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds",
                    facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps, "warm_up_steps",
-                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
-                   slash ? slash + 1 : steps_file);
+                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file", file_name(steps_file));
 }
 
 static json_t *memory_value(const struct meter_memory_value *value) {
@@ -176,8 +174,7 @@ static json_t *make_model(const struct ffb_network *network) {
 static json_t *make_loaded(const struct run_config *config, const struct record_facts *facts) {
   if (!config->load_weights)
     return json_null();
-  const char *slash = strrchr(config->load_weights, '/');
-  return json_pack("{s:s, s:s?}", "file", slash ? slash + 1 : config->load_weights, "sha256", facts->loaded_sha256);
+  return json_pack("{s:s, s:s?}", "file", file_name(config->load_weights), "sha256", facts->loaded_sha256);
 }
 
 /* The parts that read the configuration or the device and so can fail; all are null when one did. */
@@ -280,11 +277,10 @@ static bool write_steps(const char *path, const struct ledger *ledger, struct ff
 
 /* The record in another place; the error that brought us here stays, and says where. */
 static void rescue(const char *path, const char *text, struct ffb_error *error) {
-  const char *folder = getenv("TMPDIR"), *slash = strrchr(path, '/');
+  const char *folder = getenv("TMPDIR");
   char place[PATH_MAX];
   struct ffb_error ignored;
-  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", slash ? slash + 1 : path) <
-          PATH_MAX &&
+  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", file_name(path)) < PATH_MAX &&
       strcmp(place, path) != 0 && file_replace(place, text, strlen(text), "", &ignored))
     ffb_fail_prefix(error, "the record was kept as %s: ", place);
 }
