@@ -242,21 +242,10 @@ int main(int argc, char **argv) {
   const struct command_table tables[] = {{"What to time", options, &request}, {0}};
   const struct command command = {.verb = "steps", .summary = "Step times of the trainers.", .tables = tables};
   int status = 0;
-  if (!ffb_options_default(options, &request, &error)) {
+  if (!ffb_options_default(options, &request, &error) ||
+      (command_line_take(&command, argc, argv, &operand, &status) &&
+       !(request.serve ? serve(&request, &error) : compare(&request, &error))))
     status = command_line_fail(&error);
-  } else {
-    switch (command_line_read(&command, argc, argv, &operand, &error)) {
-    case COMMAND_READ:
-      if (!(request.serve ? serve(&request, &error) : compare(&request, &error)))
-        status = command_line_fail(&error);
-      break;
-    case COMMAND_HELP:
-      command_line_help(stdout, &command);
-      break;
-    default:
-      status = command_line_fail(&error);
-    }
-  }
   ffb_options_clear(options, &request);
   return status;
 }

@@ -244,3 +244,12 @@ int command_line_fail(const struct ffb_error *error) {
   fprintf(stderr, "ffbench: %s\n", error->message);
   return status[error->kind];
 }
+
+bool command_line_take(const struct command *command, int argc, char **argv, const char **operand, int *status) {
+  struct ffb_error error;
+  enum command_outcome outcome = command_line_read(command, argc, argv, operand, &error);
+  if (outcome == COMMAND_HELP)
+    command_line_help(stdout, command);
+  *status = outcome == COMMAND_WRONG ? command_line_fail(&error) : 0;
+  return outcome == COMMAND_READ;
+}

@@ -734,14 +734,10 @@ int experiment_command(int argc, char **argv) {
                                   .tables = tables,
                                   .repeated = repeated};
   int status = 0;
-  enum command_outcome outcome =
-      begin(&experiment, &error) ? command_line_read(&command, argc, argv, &experiment.file, &error) : COMMAND_WRONG;
-  if (outcome == COMMAND_READ)
-    status = verb->execute(&experiment);
-  else if (outcome == COMMAND_HELP)
-    command_line_help(stdout, &command);
-  else
+  if (!begin(&experiment, &error))
     status = command_line_fail(&error);
+  else if (command_line_take(&command, argc, argv, &experiment.file, &status))
+    status = verb->execute(&experiment);
   end(&experiment);
   return status;
 }

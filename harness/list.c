@@ -105,15 +105,9 @@ int list_command(int argc, char **argv) {
   static const struct command command = {.verb = "list",
                                          .operand = "[algorithms|models|datasets|backends|meters|experiments]",
                                          .summary = "Show what there is to choose from; without a subject, all of it."};
-  struct ffb_error error;
   const char *subject;
-  switch (command_line_read(&command, argc, argv, &subject, &error)) {
-  case COMMAND_READ:
-    return subject ? list_one(subject) : list_all();
-  case COMMAND_HELP:
-    command_line_help(stdout, &command);
-    return 0;
-  default:
-    return command_line_fail(&error);
-  }
+  int status;
+  if (!command_line_take(&command, argc, argv, &subject, &status))
+    return status;
+  return subject ? list_one(subject) : list_all();
 }
