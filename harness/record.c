@@ -184,10 +184,18 @@ struct costly {
   char weights_sha256[FFB_SHA256_TEXT];
 };
 
+/* The step times' file: x.json -> x.steps.gz. */
+static void find_steps_path(const char *path, char steps[PATH_MAX]) {
+  size_t length = strlen(path), suffix = strlen(".json");
+  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
+    length -= suffix;
+  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
+}
+
 static bool make_costly(struct costly *costly, const struct run_config *config, const struct record_facts *facts,
                         const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   *costly = (struct costly){0};
   if ((costly->config = run_config_json(config, error)) && (costly->command = run_config_command(config, error)) &&
       (costly->time = make_time(facts, steps, error)) &&
@@ -231,16 +239,9 @@ bool record_path(const struct run_control *control, const char *name, char *path
          ffb_fail_usage(error, "the record's file name is too long: give a shorter one with --record");
 }
 
-void record_steps_path(const char *path, char steps[PATH_MAX]) {
-  size_t length = strlen(path), suffix = strlen(".json");
-  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
-    length -= suffix;
-  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
-}
-
 bool record_probe(const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   return file_probe(path, record_remedy, error) && file_probe(steps, record_remedy, error);
 }
 
@@ -268,7 +269,7 @@ static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct f
 static bool write_steps(const char *path, const struct ledger *ledger, struct ffb_error *error) {
   char steps[PATH_MAX];
   size_t bytes = 0;
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   void *content = compress_steps(ledger, &bytes, error);
   bool ok = content && file_replace(steps, content, bytes, record_remedy, error);
   ffb_free(content);

@@ -8,8 +8,6 @@
 #include "harness/meters/memory.h"
 #include "harness/provenance.h"
 
-#include <limits.h>
-
 enum { RECORD_SCHEMA = 1 };
 
 /* What a record is made of, beside configuration and control. */
@@ -31,8 +29,6 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
 
 /* Where a record lies: control->record, else <results>/records/<name>.json. */
 bool record_path(const struct run_control *control, const char *name, char *path, size_t size, struct ffb_error *error);
-/* The step times' file: x.json -> x.steps.gz. */
-void record_steps_path(const char *path, char steps[PATH_MAX]);
 
 /* Closes messages about the record's files. */
 extern const char record_remedy[];
