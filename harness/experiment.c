@@ -438,7 +438,7 @@ static json_t *read_record(const struct cell *cell, char reason[REASON_BYTES]) {
     return NULL;
   }
   json_t *record = access(cell->path, F_OK) == 0 ? json_load_file(cell->path, 0, &problem) : NULL;
-  if (record && record_is_finished(cell->path))
+  if (record_says_finished(record))
     return record;
   if (record)
     snprintf(reason, REASON_BYTES, "stopped before its end");

@@ -297,10 +297,14 @@ bool record_write(const char *path, const json_t *record, const struct ledger *l
   return ok;
 }
 
+bool record_says_finished(const json_t *record) {
+  const char *status = json_string_value(json_object_get(record, "status"));
+  return status && strcmp(status, "interrupted") != 0;
+}
+
 bool record_is_finished(const char *path) {
   json_t *record = json_load_file(path, 0, NULL);
-  const char *status = json_string_value(json_object_get(record, "status"));
-  bool finished = status && strcmp(status, "interrupted") != 0;
+  bool finished = record_says_finished(record);
   json_decref(record);
   return finished;
 }

@@ -39,7 +39,9 @@ bool record_probe(const char *path, struct ffb_error *error);
  * error says so: nothing is lost. */
 bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error);
 
-/* Whether a finished record (done or diverged) lies there. */
+/* Whether it is of a run that came to its end, as opposed to one that was interrupted; by its file, or as it was read.
+ */
 bool record_is_finished(const char *path);
+bool record_says_finished(const json_t *record);
 
 #endif
