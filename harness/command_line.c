@@ -177,15 +177,15 @@ static void print_meaning(FILE *to, const struct ffb_option *option) {
   free(limits);
 }
 
-/* Words of `text` in a column that starts at HELP_COLUMN. */
-static void print_wrapped(FILE *to, const char *text) {
-  size_t column = HELP_COLUMN;
+/* Words of `text` in a column that starts at `left`. */
+static void print_wrapped(FILE *to, int left, const char *text) {
+  size_t column = (size_t)left;
   for (const char *word = text; *word; word += strspn(word, " ")) {
     size_t length = strcspn(word, " ");
     bool first = word == text;
     if (!first && column + 1 + length > HELP_WIDTH) {
-      fprintf(to, "\n%*s", HELP_COLUMN, "");
-      column = HELP_COLUMN;
+      fprintf(to, "\n%*s", left, "");
+      column = (size_t)left;
       first = true;
     }
     column += (size_t)fprintf(to, "%s%.*s", first ? "" : " ", (int)length, word);
@@ -199,7 +199,7 @@ static void print_entry(FILE *to, const char *left, const char *help) {
     fprintf(to, "  %-*s", HELP_COLUMN - 2, left);
   else
     fprintf(to, "  %s\n%*s", left, HELP_COLUMN, "");
-  print_wrapped(to, help);
+  print_wrapped(to, HELP_COLUMN, help);
 }
 
 void command_line_options(FILE *to, const struct ffb_option *table, bool dashes) {
@@ -223,8 +223,9 @@ void command_line_options(FILE *to, const struct ffb_option *table, bool dashes)
 }
 
 void command_line_help(FILE *to, const struct command *command) {
-  fprintf(to, "usage: ffbench %s%s%s [options]\n\n%s\n", command->verb, command->operand ? " " : "",
-          command->operand ? command->operand : "", command->summary);
+  fprintf(to, "usage: ffbench %s%s%s%s\n\n", command->verb, command->operand ? " " : "",
+          command->operand ? command->operand : "", command->tables ? " [options]" : "");
+  print_wrapped(to, 0, command->summary);
   for (const struct command_table *table = command->tables; table && table->options; table++) {
     fprintf(to, "\n%s:\n", table->title);
     command_line_options(to, table->options, true);

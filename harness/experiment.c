@@ -46,28 +46,28 @@ static const struct ffb_option place_options[] = {
     {.name = "profile",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(profile),
-     .help = "Size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick (paper "
-             "on a Jetson)."},
+     .help = "size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick (paper "
+             "on a Jetson)"},
     {.name = "data",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(data),
-     .help = "Folder with the data files; else the environment's FFBENCH_DATA, else ./data."},
+     .help = "folder with the data files; else the environment's FFBENCH_DATA, else ./data"},
     {.name = "results",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(results),
      .initial = "results",
-     .help = "Folder for tables, and for records in records/."},
+     .help = "folder for tables; in it records/, plots/ for figures, and checkpoints/ of runs that were stopped"},
     {.name = "backend",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(backend),
-     .help = "What computes (\"ffbench list backends\"); else the best there is."},
+     .help = "what computes (\"ffbench list backends\"); else the best there is"},
     {.name = "threads",
      .type = FFB_OPTION_INTEGER,
      .offset = PLACE(threads),
      .initial = "0",
      .minimum = 0,
      .maximum = 1024,
-     .help = "Processor threads; 0: as many as this machine offers."},
+     .help = "processor threads; 0: as many as this machine offers"},
     {.name = NULL},
 };
 
@@ -76,17 +76,17 @@ static const struct ffb_option training_options[] = {
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(dry_run),
      .initial = "false",
-     .help = "Show what would be trained and how long that should take, by the records at hand, and stop."},
+     .help = "show what would be trained and how long that should take, by the records at hand, and stop"},
     {.name = "calibrate",
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(calibrate),
      .initial = "false",
-     .help = "With --dry-run: take a few steps where no record tells how long they take, as a real run does."},
+     .help = "with --dry-run: take a few steps where no record tells how long they take, as a real run does"},
     {.name = "quiet",
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(quiet),
      .initial = "false",
-     .help = "Show no progress."},
+     .help = "show no progress"},
     {.name = NULL},
 };
 
@@ -94,7 +94,7 @@ static const struct ffb_option check_options[] = {
     {.name = "junit",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(junit),
-     .help = "File for gates and claims as JUnit XML, which CI services show."},
+     .help = "file for gates and claims as JUnit XML, which CI services show"},
     {.name = NULL},
 };
 
@@ -102,7 +102,8 @@ static const struct ffb_option report_options[] = {
     {.name = "page",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(page),
-     .help = "File for all of it as one page of HTML; report.html in the results folder where no experiment is named."},
+     .help =
+         "file for all of it as one page of HTML; else report.html in the results folder where no experiment is named"},
     {.name = NULL},
 };
 
@@ -678,10 +679,11 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"run", "Train what an experiment lists and has no record of, then write its tables.", run_verb, "Training",
-     training_options, false},
+    {"run", "Train what an experiment lists and has no record of, then write its tables and figures.", run_verb,
+     "Training", training_options, false},
     {"report",
-     "Write an experiment's tables from the records at hand; what is missing is shown as a gap. Without an experiment: "
+     "Write an experiment's tables and figures from the records at hand; what is missing is shown as a gap. Without an "
+     "experiment: "
      "those of all that have records, and the page that joins them.",
      report_verb, "The page", report_options, true},
     {"check", "Hold the records against the paper and the profile's gates; exit status 1 on a failed gate.", check_verb,
@@ -723,8 +725,8 @@ int experiment_command(int argc, char **argv) {
   const struct command_table tables[] = {
       {"Where and how", place_options, &experiment.places}, {verb->group, verb->options, &experiment.places}, {0}};
   const struct command_repeated repeated[] = {
-      {"only", "KEY=VALUE,...", "Only runs of this algorithm, model, dataset or seed.", add_only, &experiment},
-      {"set", "NAME=VALUE", "Another value for every run that has the option: epochs, seeds=1,2, model.NAME.", add_set,
+      {"only", "KEY=VALUE,...", "only runs of this algorithm, model, dataset or seed", add_only, &experiment},
+      {"set", "NAME=VALUE", "another value for every run that has the option: epochs, seeds=1,2, model.NAME", add_set,
        &experiment},
       {0}};
   const struct command command = {.verb = verb->name,
