@@ -55,10 +55,21 @@ struct forecast {
 
 /* Of a configuration in full, what decides how long a step takes, on which processor and how many threads. */
 static json_t *make_key(const json_t *config, const char *processor, json_int_t threads) {
-  static const char *const without[] = {"data",           "plugin",          "load_weights",        "epochs",
-                                        "seed",           "threads",         "train_limit",         "eval_limit",
-                                        "skip_test",      "test_by_epoch",   "gradient_statistics", "gradient_layers",
-                                        "gradient_range", "synthetic_train", "synthetic_test"};
+  static const char *const without[] = {"data",
+                                        "plugin",
+                                        "load_weights",
+                                        "epochs",
+                                        "seed",
+                                        "threads",
+                                        "train_limit",
+                                        "eval_limit",
+                                        "skip_test",
+                                        "test_by_epoch",
+                                        "gradient_statistics",
+                                        "gradient_layers",
+                                        "histogram_range",
+                                        "synthetic_train",
+                                        "synthetic_test"};
   static const char *const option_without[] = {"learning_rate", "weight_decay"};
   json_t *key = json_deep_copy(config), *options = json_object_get(key, "options");
   for (size_t i = 0; i < sizeof without / sizeof *without; i++)
