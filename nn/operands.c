@@ -265,8 +265,12 @@ static bool product_fits(const struct ffb_tensor *c, const struct ffb_tensor *a,
   return am == m && bn == n && ak == bk && (a->type != FFB_S8 || ak <= longest_s8_sum);
 }
 
+const struct ffb_tensor *ffb_rule_weights(const struct ffb_update_rule *rule) {
+  return rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+}
+
 static bool update_fits(const struct ffb_update_rule *rule, const struct ffb_tensor *gy, const struct ffb_tensor *x) {
-  const struct ffb_tensor *weights = rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+  const struct ffb_tensor *weights = ffb_rule_weights(rule);
   return weights && ffb_rows(gy) == ffb_rows(x) && ffb_rows(weights) == ffb_columns(gy) &&
          ffb_columns(weights) == ffb_columns(x) && (gy->type != FFB_S8 || ffb_rows(gy) <= longest_s8_sum);
 }
@@ -288,10 +292,6 @@ static bool convolution_fits(const struct ffb_tensor *y, const struct ffb_tensor
   return w && window_fits(y, x, window) && groups > 0 && x->shape[3] % groups == 0 && y->shape[3] % groups == 0 &&
          w->shape[0] == y->shape[3] && w->shape[1] == window->kernel && w->shape[2] == window->kernel &&
          w->shape[3] == x->shape[3] / groups && (w->type != FFB_S8 || ffb_columns(w) <= longest_s8_sum);
-}
-
-static const struct ffb_tensor *weights_of(const struct ffb_update_rule *rule) {
-  return rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
 }
 
 static bool channels_fit(const struct ffb_tensor *x, const struct ffb_tensor *a, const struct ffb_tensor *b) {
@@ -421,12 +421,13 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
                             &a->convolve_weight_s8.window, a->convolve_weight_s8.groups);
   case FFB_CONVOLVE_UPDATE_F32:
     return convolution_fits(a->convolve_update_f32.gy, a->convolve_update_f32.x,
-                            weights_of(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
+                            ffb_rule_weights(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
                             a->convolve_update_f32.groups);
   case FFB_CONVOLVE_UPDATE_S8:
     return (a->convolve_update_s8.rounding == FFB_ROUND_NEAREST || a->convolve_update_s8.step) &&
-           convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x, weights_of(&a->convolve_update_s8.rule),
-                            &a->convolve_update_s8.window, a->convolve_update_s8.groups);
+           convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x,
+                            ffb_rule_weights(&a->convolve_update_s8.rule), &a->convolve_update_s8.window,
+                            a->convolve_update_s8.groups);
   case FFB_BATCH_STATISTICS:
     return (a->batch_statistics.x || (a->batch_statistics.running_mean && a->batch_statistics.running_variance)) &&
            same_elements(a->batch_statistics.mean, a->batch_statistics.inverse) &&
