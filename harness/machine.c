@@ -1,6 +1,7 @@
 #include "harness/machine.h"
 
 #include "harness/meters/clock.h"
+#include "harness/value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,15 +105,11 @@ bool machine_is_jetson(void) {
   return strstr(model, "Jetson");
 }
 
-static json_t *text_or_null(const char *text) {
-  return *text ? json_string(text) : json_null();
-}
-
 json_t *machine_json(const struct machine *machine) {
-  return json_pack("{s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "processor", text_or_null(machine->processor),
-                   "instructions", text_or_null(machine->instructions), "processors", machine->processors_online,
-                   "memory_bytes", (json_int_t)machine->memory_bytes, "system", text_or_null(machine->system), "kernel",
-                   text_or_null(machine->kernel), "clock_governor", text_or_null(machine->governor), "clock_megahertz",
+  return json_pack("{s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "processor", value_text(machine->processor),
+                   "instructions", value_text(machine->instructions), "processors", machine->processors_online,
+                   "memory_bytes", (json_int_t)machine->memory_bytes, "system", value_text(machine->system), "kernel",
+                   value_text(machine->kernel), "clock_governor", value_text(machine->governor), "clock_megahertz",
                    machine->megahertz > 0 ? json_real(machine->megahertz) : json_null(), "load_average",
                    machine->load_average >= 0 ? json_real(machine->load_average) : json_null());
 }

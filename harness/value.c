@@ -17,6 +17,10 @@ double value_number_read(const json_t *value) {
   return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+json_t *value_text(const char *text) {
+  return *text ? json_string(text) : json_null();
+}
+
 static json_t *option_value(const struct ffb_option *option, const void *values) {
   const char *field = (const char *)values + option->offset;
   switch (option->type) {

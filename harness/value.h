@@ -11,6 +11,8 @@
 json_t *value_number(double value);
 /* Back again: NaN where the value is neither. */
 double value_number_read(const json_t *value);
+/* A text; null where it is empty. */
+json_t *value_text(const char *text);
 
 /* A table as an object, each value with its type: null for a string option that is not set. An empty object for a null
  * table. */
