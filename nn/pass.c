@@ -108,6 +108,14 @@ struct ffb_tensor *ffb_emit_matrix(struct ffb_pass *pass, enum ffb_tag tag, cons
   return ffb_emit_tensor(pass, tag, FFB_F32, name, (int64_t[4]){rows, columns, 1, 1});
 }
 
+struct ffb_tensor *ffb_emit_input(struct ffb_pass *pass, enum ffb_type type, const char *name,
+                                  const int64_t shape[FFB_DIMENSIONS]) {
+  struct ffb_tensor *tensor = ffb_emit_tensor(pass, FFB_TAG_DATASET, type, name, shape);
+  if (tensor)
+    ffb_program_input(pass->program, tensor);
+  return tensor;
+}
+
 struct ffb_tensor *ffb_emit_view(struct ffb_pass *pass, struct ffb_tensor *whole, int64_t offset,
                                  const int64_t shape[FFB_DIMENSIONS]) {
   if (pass->failed)

@@ -38,12 +38,8 @@ static void emit_batch(struct ffb_trainer_state *s, struct ffb_pass *pass, struc
   const struct ffb_network *network = s->parameters.network;
   const int64_t shape[4] = {stage->rows, network->height, network->width,
                             s->image_bytes / network->height / network->width};
-  stage->images = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_U8, "images", shape);
-  stage->labels = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
-  if (!stage->images || !stage->labels)
-    return;
-  ffb_program_input(stage->program, stage->images);
-  ffb_program_input(stage->program, stage->labels);
+  stage->images = ffb_emit_input(pass, FFB_U8, "images", shape);
+  stage->labels = ffb_emit_input(pass, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
 }
 
 /* Rows first .. first + pass->rows - 1 of the batch as the network's input. */
