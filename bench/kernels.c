@@ -5,6 +5,7 @@
  *   kernels [threads [batch [steps]]] */
 #include "backends/backend.h"
 #include "backends/cpu/peak.h"
+#include "harness/meters/clock.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -273,14 +274,11 @@ static void ff_s8_step(struct bench *bench, struct layer layer[LAYERS]) {
 
 /* ---- timing --------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double quantile(double *values, int n, double where) {
-  qsort(values, (size_t)n, sizeof *values, by_value);
-  return values[(int)(where * (n - 1))];
+static struct meter_times summary(const double *seconds, int count) {
+  struct meter_times times;
+  struct ffb_error error;
+  must(meter_times_summary(seconds, (size_t)count, &times, &error), "out of memory");
+  return times;
 }
 
 static double run_step(struct bench *bench, int step) {
@@ -303,19 +301,19 @@ static void report(struct bench *bench, const char *title) {
   printf("\n%s\n  %-24s %10s %10s %10s %8s\n", title, "call", "median us", "least us", "Gop/s", "of peak");
   for (int c = 0; c < bench->call_count; c++) {
     struct call *call = &bench->calls[c];
-    double median = quantile(call->seconds, bench->steps, 0.5), least = call->seconds[0];
-    printf("  %-24s %10.1f %10.1f", call->what, median * 1e6, least * 1e6);
+    struct meter_times times = summary(call->seconds, bench->steps);
+    printf("  %-24s %10.1f %10.1f", call->what, times.median * 1e6, times.minimum * 1e6);
     if (call->operations > 0) {
       double peak = call->integer ? bench->peak_s8 : bench->peak_f32;
-      printf(" %10.1f %7.1f%%", call->operations / median * 1e-9, 100 * call->operations / median / peak);
+      printf(" %10.1f %7.1f%%", call->operations / times.median * 1e-9, 100 * call->operations / times.median / peak);
       operations += call->operations;
       ideal += call->operations / peak;
     }
     printf("\n");
   }
-  double median = quantile(steps, bench->steps, 0.5);
-  printf("  %-24s %10.1f %10.1f %10.1f %7.1f%%\n", "step", median * 1e6, steps[0] * 1e6, operations / median * 1e-9,
-         100 * ideal / median);
+  struct meter_times whole = summary(steps, bench->steps);
+  printf("  %-24s %10.1f %10.1f %10.1f %7.1f%%\n", "step", whole.median * 1e6, whole.minimum * 1e6,
+         operations / whole.median * 1e-9, 100 * ideal / whole.median);
   free(steps);
   bench->call_count = 0;
 }

@@ -1,10 +1,10 @@
-/* Step times of the trainers on one network, batch 32, by default the paper's MLP, 784-1000-1000-10:
- *   steps [--model NAME] [--dataset NAME] [--rounds N] [--steps N]
- *     every algorithm in turn, round by round: median step time, multiply-accumulates a second, and the ratio to this
- *     machine's peak for the type of its products
- *   steps --serve [MODEL/]ALGORITHM[:option=value,...]
- *     reads a number of steps from each line of input, runs them and prints their median in milliseconds: the other
- * half of bench/pytorch_pairs.py. Options of the model are written model.name=value */
+/* Step times of the trainers on one network, at batch 32 and on two threads. --help lists the options.
+ *
+ * Without --serve every algorithm takes its turn, round by round: median step time, multiply-accumulates a second,
+ * their share of this machine's peak for the type of the products, and the ratio to bp_fp32.
+ *
+ * With --serve one trainer says "ready", then reads a number of steps from each line of input, runs them and prints
+ * their median in milliseconds: the other half of bench/pytorch_pairs.py. */
 #include "backends/cpu/peak.h"
 #include "harness/assembly.h"
 #include "harness/command_line.h"
@@ -55,7 +55,9 @@ static const struct ffb_option options[] = {
     {.name = "serve",
      .type = FFB_OPTION_STRING,
      .offset = REQUEST(serve),
-     .help = "[MODEL/]ALGORITHM[:option=value,...]: time as many steps as each line of input says"},
+     .help =
+         "[MODEL/]ALGORITHM[:option=value,...], options of the model as model.name=value: time as many steps as each "
+         "line of input says"},
     {.name = NULL},
 };
 
@@ -64,7 +66,6 @@ struct contestant {
   struct run_config config;
   struct assembly assembly;
   struct ffb_operation_count count;
-  uint8_t *images;
   int32_t *labels, *index;
   int64_t next;
   double medians[MOST_ROUNDS];
@@ -92,6 +93,7 @@ static bool set_options(struct run_config *config, const struct request *request
     if (!ffb_option_set(run_options, config, "steps", fields[i][0], fields[i][1], error))
       return false;
   }
+  config->batch = BATCH;
   config->threads = THREADS;
   config->train_limit = RECORDS;
   for (char *part = values ? strtok(values, ",") : NULL; part; part = strtok(NULL, ",")) {
@@ -115,13 +117,10 @@ static bool open_contestant(struct contestant *c, const struct request *request,
     }
   }
   const struct ffb_dataset *train = &c->assembly.data->train;
-  size_t image = (size_t)(train->height * train->width * train->channels);
-  c->images = malloc(RECORDS * image);
   c->labels = malloc(RECORDS * sizeof *c->labels);
   c->index = malloc(RECORDS * sizeof *c->index);
-  if (!c->images || !c->labels || !c->index)
+  if (!c->labels || !c->index)
     return ffb_fail(error, "out of memory");
-  memcpy(c->images, train->images, RECORDS * image);
   for (int i = 0; i < RECORDS; i++) {
     c->labels[i] = train->labels[i];
     c->index[i] = i;
@@ -130,7 +129,6 @@ static bool open_contestant(struct contestant *c, const struct request *request,
 }
 
 static void close_contestant(struct contestant *c) {
-  free(c->images);
   free(c->labels);
   free(c->index);
   if (c->assembly.state)
@@ -147,7 +145,7 @@ static bool time_steps(struct contestant *c, int steps, double *median, struct f
   for (int i = 0; good && i < steps; i++) {
     int64_t at = c->next % (RECORDS / BATCH) * BATCH;
     struct ffb_batch batch = {
-        .rows = BATCH, .images = c->images + (size_t)at * image, .labels = c->labels + at, .index = c->index + at};
+        .rows = BATCH, .images = train->images + (size_t)at * image, .labels = c->labels + at, .index = c->index + at};
     double start = meter_clock_seconds();
     good = c->assembly.parts.trainer->train_step(c->assembly.state, &batch, error) &&
            ffb_plan_synchronise(c->assembly.plan, error);
@@ -199,15 +197,14 @@ static void print_row(const struct contestant *c, size_t rounds, double baseline
          times.median / baseline);
 }
 
-static bool print_table(const struct contestant *contestants, const struct request *request, size_t rounds,
-                        struct ffb_error *error) {
+static bool print_table(const struct contestant *contestants, size_t rounds, struct ffb_error *error) {
   double peak_f32 = ffb_cpu_peak_f32(THREADS), peak_s8 = ffb_cpu_peak_s8(THREADS);
   struct meter_times first;
   if (!meter_times_summary(contestants[0].medians, rounds, &first, error))
     return false;
-  printf("%s, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n",
-         is_mlp(request->model) ? "MLP 784-1000-1000-10" : request->model, BATCH, THREADS, peak_f32 / 1e9,
-         peak_s8 / 1e9);
+  const struct parts *parts = &contestants[0].assembly.parts;
+  printf("%s on %s, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n", parts->model->name,
+         parts->dataset->name, BATCH, THREADS, peak_f32 / 1e9, peak_s8 / 1e9);
   printf("%-26s %8s %8s %9s %9s %10s %6s %8s\n", "algorithm", "ms/step", "fastest", "MMAC/step", "GMAC/s", "of peak",
          "type", "/bp_fp32");
   for (int i = 0; i < STANDARD; i++)
@@ -229,7 +226,7 @@ static bool compare(const struct request *request, struct ffb_error *error) {
     for (int i = 0; good && i < STANDARD; i++)
       good = time_steps(&contestants[i], (int)steps, &contestants[i].medians[round], error);
   }
-  good = good && print_table(contestants, request, (size_t)rounds, error);
+  good = good && print_table(contestants, (size_t)rounds, error);
   for (int i = 0; i < STANDARD; i++)
     close_contestant(&contestants[i]);
   return good;
@@ -242,21 +239,10 @@ int main(int argc, char **argv) {
   const struct command_table tables[] = {{"What to time", options, &request}, {0}};
   const struct command command = {.verb = "steps", .summary = "Step times of the trainers.", .tables = tables};
   int status = 0;
-  if (!ffb_options_default(options, &request, &error)) {
+  if (!ffb_options_default(options, &request, &error) ||
+      (command_line_take(&command, argc, argv, &operand, &status) &&
+       !(request.serve ? serve(&request, &error) : compare(&request, &error))))
     status = command_line_fail(&error);
-  } else {
-    switch (command_line_read(&command, argc, argv, &operand, &error)) {
-    case COMMAND_READ:
-      if (!(request.serve ? serve(&request, &error) : compare(&request, &error)))
-        status = command_line_fail(&error);
-      break;
-    case COMMAND_HELP:
-      command_line_help(stdout, &command);
-      break;
-    default:
-      status = command_line_fail(&error);
-    }
-  }
   ffb_options_clear(options, &request);
   return status;
 }

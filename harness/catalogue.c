@@ -9,6 +9,8 @@
 
 enum { LINE_BYTES = 512 };
 
+static const char library_file[] = "lib/experiment.lua";
+
 static bool is_experiment(const char *path, char summary[LINE_BYTES]) {
   char line[LINE_BYTES];
   bool experiment = false;
@@ -49,17 +51,32 @@ static bool visit_folder(const char *folder, catalogue_visit *visit, void *to) {
   return true;
 }
 
-bool catalogue_each(catalogue_visit *visit, void *to, struct ffb_error *error) {
-  char program[PATH_MAX], beside[PATH_MAX], folder[PATH_MAX + 32];
-  if (visit_folder("experiments", visit, to))
-    return true;
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length > 0) {
-    program[length] = '\0';
-    file_folder(program, beside);
-    snprintf(folder, sizeof folder, "%s/../experiments", beside);
-    if (visit_folder(folder, visit, to))
+static bool is_library(const char *folder) {
+  char path[PATH_MAX];
+  return snprintf(path, sizeof path, "%s/%s", folder, library_file) < PATH_MAX && access(path, R_OK) == 0;
+}
+
+static bool find_near_program(char folder[PATH_MAX]) {
+  static const char *const places[] = {"../experiments", "experiments", "../../experiments", "../../../experiments",
+                                       "../share/ffbench/experiments"};
+  char beside[PATH_MAX];
+  if (!file_program_folder(beside, NULL))
+    return false;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+    if (snprintf(folder, PATH_MAX, "%s/%s", beside, places[i]) < PATH_MAX && is_library(folder))
       return true;
-  }
-  return ffb_fail(error, "there is no folder \"experiments\" here: go to where ffbench was cloned");
+  return false;
+}
+
+bool catalogue_each(catalogue_visit *visit, void *to, struct ffb_error *error) {
+  char folder[PATH_MAX];
+  return visit_folder("experiments", visit, to) || (find_near_program(folder) && visit_folder(folder, visit, to)) ||
+         ffb_fail(error, "there is no folder \"experiments\" here: go to where ffbench was cloned");
+}
+
+bool catalogue_library(const char *file, char library[PATH_MAX], struct ffb_error *error) {
+  file_folder(file, library);
+  return is_library(library) || find_near_program(library) ||
+         ffb_fail(error, "%s: there is no %s beside it or in experiments/ near the program: put the experiment there",
+                  file, library_file);
 }

@@ -177,15 +177,15 @@ static void print_meaning(FILE *to, const struct ffb_option *option) {
   free(limits);
 }
 
-/* Words of `text` in a column that starts at HELP_COLUMN. */
-static void print_wrapped(FILE *to, const char *text) {
-  size_t column = HELP_COLUMN;
+/* Words of `text` in a column that starts at `left`. */
+static void print_wrapped(FILE *to, int left, const char *text) {
+  size_t column = (size_t)left;
   for (const char *word = text; *word; word += strspn(word, " ")) {
     size_t length = strcspn(word, " ");
     bool first = word == text;
     if (!first && column + 1 + length > HELP_WIDTH) {
-      fprintf(to, "\n%*s", HELP_COLUMN, "");
-      column = HELP_COLUMN;
+      fprintf(to, "\n%*s", left, "");
+      column = (size_t)left;
       first = true;
     }
     column += (size_t)fprintf(to, "%s%.*s", first ? "" : " ", (int)length, word);
@@ -199,7 +199,7 @@ static void print_entry(FILE *to, const char *left, const char *help) {
     fprintf(to, "  %-*s", HELP_COLUMN - 2, left);
   else
     fprintf(to, "  %s\n%*s", left, HELP_COLUMN, "");
-  print_wrapped(to, help);
+  print_wrapped(to, HELP_COLUMN, help);
 }
 
 void command_line_options(FILE *to, const struct ffb_option *table, bool dashes) {
@@ -223,8 +223,9 @@ void command_line_options(FILE *to, const struct ffb_option *table, bool dashes)
 }
 
 void command_line_help(FILE *to, const struct command *command) {
-  fprintf(to, "usage: ffbench %s%s%s [options]\n\n%s\n", command->verb, command->operand ? " " : "",
-          command->operand ? command->operand : "", command->summary);
+  fprintf(to, "usage: ffbench %s%s%s%s\n\n", command->verb, command->operand ? " " : "",
+          command->operand ? command->operand : "", command->tables ? " [options]" : "");
+  print_wrapped(to, 0, command->summary);
   for (const struct command_table *table = command->tables; table && table->options; table++) {
     fprintf(to, "\n%s:\n", table->title);
     command_line_options(to, table->options, true);
@@ -243,4 +244,13 @@ int command_line_fail(const struct ffb_error *error) {
       [FFB_ERROR_NONE] = 1, [FFB_ERROR_USAGE] = 2, [FFB_ERROR_FAILURE] = 1, [FFB_ERROR_INTERRUPTED] = 130};
   fprintf(stderr, "ffbench: %s\n", error->message);
   return status[error->kind];
+}
+
+bool command_line_take(const struct command *command, int argc, char **argv, const char **operand, int *status) {
+  struct ffb_error error;
+  enum command_outcome outcome = command_line_read(command, argc, argv, operand, &error);
+  if (outcome == COMMAND_HELP)
+    command_line_help(stdout, command);
+  *status = outcome == COMMAND_WRONG ? command_line_fail(&error) : 0;
+  return outcome == COMMAND_READ;
 }

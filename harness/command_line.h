@@ -39,6 +39,9 @@ enum command_outcome { COMMAND_READ, COMMAND_HELP, COMMAND_WRONG };
  */
 enum command_outcome command_line_read(const struct command *command, int argc, char **argv, const char **operand,
                                        struct ffb_error *error);
+/* The same for a command whose help is all in its tables: where this returns false help was given, or the error said,
+ * and *status is the exit status. */
+bool command_line_take(const struct command *command, int argc, char **argv, const char **operand, int *status);
 void command_line_help(FILE *to, const struct command *command);
 /* One table as help text; with `dashes` as command-line options, else as the names of --set. */
 void command_line_options(FILE *to, const struct ffb_option *table, bool dashes);

@@ -213,19 +213,10 @@ int doctor_command(int argc, char **argv) {
   const struct command command = {.verb = "doctor",
                                   .summary = "Say what this machine can and cannot measure, and what to do about it.",
                                   .tables = tables};
-  struct ffb_error error;
   const char *operand;
-  int status = 0;
-  switch (command_line_read(&command, argc, argv, &operand, &error)) {
-  case COMMAND_READ:
+  int status;
+  if (command_line_take(&command, argc, argv, &operand, &status))
     examine(&config);
-    break;
-  case COMMAND_HELP:
-    command_line_help(stdout, &command);
-    break;
-  default:
-    status = command_line_fail(&error);
-  }
   ffb_options_clear(options, &config);
   return status;
 }

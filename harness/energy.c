@@ -1,11 +1,9 @@
 #include "harness/energy.h"
 
+#include "harness/value.h"
+
 #include <stdio.h>
 #include <string.h>
-
-static json_t *text_or_null(const char *text) {
-  return *text ? json_string(text) : json_null();
-}
 
 json_t *energy_json(const struct meter_result *result) {
   if (!result->measured)
@@ -15,7 +13,7 @@ json_t *energy_json(const struct meter_result *result) {
                    "source", result->source, "rail", result->rail, "mean_watts", result->mean_watts, "seconds",
                    result->seconds, "coverage", result->coverage, "bridged", result->bridged, "interval_seconds",
                    result->interval_seconds, "resolution", result->resolution, "samples", (json_int_t)result->samples,
-                   "faults", (json_int_t)result->faults, "fault_text", text_or_null(result->fault_text), "reason");
+                   "faults", (json_int_t)result->faults, "fault_text", value_text(result->fault_text), "reason");
 }
 
 static double number(const json_t *object, const char *key) {

@@ -26,6 +26,22 @@ void file_folder(const char *path, char folder[PATH_MAX]) {
     snprintf(folder, PATH_MAX, "%.*s", (int)length, path);
 }
 
+const char *file_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+bool file_program_folder(char folder[PATH_MAX], struct ffb_error *error) {
+  char program[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length < 0)
+    return ffb_fail(error, "cannot find the program's own folder through /proc/self/exe: %s: mount /proc",
+                    strerror(errno));
+  program[length] = '\0';
+  file_folder(program, folder);
+  return true;
+}
+
 bool file_make_folder(const char *path, const char *remedy, struct ffb_error *error) {
   char part[PATH_MAX];
   if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)

@@ -37,5 +37,9 @@ bool file_sha256(const char *path, char text[FFB_SHA256_TEXT], struct ffb_error 
 bool file_make_folder(const char *path, const char *remedy, struct ffb_error *error);
 /* The folder that a path lies in: "." where it names none. */
 void file_folder(const char *path, char folder[PATH_MAX]);
+/* What comes behind the folders of a path. */
+const char *file_name(const char *path);
+/* The folder that this program lies in. */
+bool file_program_folder(char folder[PATH_MAX], struct ffb_error *error);
 
 #endif

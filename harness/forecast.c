@@ -37,23 +37,39 @@ struct kind {
   double took, predicted; /* runs that have ended: how long they took, and were to take */
 };
 
+/* A record of the folder. */
+struct past {
+  json_t *key;
+  struct seen seen;
+};
+
 struct forecast {
   struct kind *kinds;
-  size_t count;
-  json_t *records; /* [{key, sums...}] of the folder */
+  struct past *past;
+  size_t count, past_count;
   char processor[MACHINE_TEXT];
   double took, predicted; /* as those of a kind, of all */
 };
 
-/* ---- kinds --------------------------------------------------------------------------------------------------------
- */
+/* ---- kinds ------------------------------------------------------------------------------------------------------- */
 
 /* Of a configuration in full, what decides how long a step takes, on which processor and how many threads. */
 static json_t *make_key(const json_t *config, const char *processor, json_int_t threads) {
-  static const char *const without[] = {"data",           "plugin",          "load_weights",        "epochs",
-                                        "seed",           "threads",         "train_limit",         "eval_limit",
-                                        "skip_test",      "test_by_epoch",   "gradient_statistics", "gradient_layers",
-                                        "gradient_range", "synthetic_train", "synthetic_test"};
+  static const char *const without[] = {"data",
+                                        "plugin",
+                                        "load_weights",
+                                        "epochs",
+                                        "seed",
+                                        "threads",
+                                        "train_limit",
+                                        "eval_limit",
+                                        "skip_test",
+                                        "test_by_epoch",
+                                        "gradient_statistics",
+                                        "gradient_layers",
+                                        "histogram_range",
+                                        "synthetic_train",
+                                        "synthetic_test"};
   static const char *const option_without[] = {"learning_rate", "weight_decay"};
   json_t *key = json_deep_copy(config), *options = json_object_get(key, "options");
   for (size_t i = 0; i < sizeof without / sizeof *without; i++)
@@ -76,17 +92,21 @@ static double number(const json_t *record, const char *object, const char *name)
   return json_number_value(json_object_get(json_object_get(record, object), name));
 }
 
+/* How often a run reads the test set. */
+static int64_t test_readings(bool skipped, bool by_epoch, int64_t epochs) {
+  return skipped ? 0 : by_epoch ? epochs + 1 : 1;
+}
+
 static struct seen read_seen(const json_t *record) {
   const json_t *config = json_object_get(record, "config"), *gradients = json_object_get(record, "gradients"), *entry;
-  double epochs = (double)json_array_size(json_object_get(record, "epochs"));
-  double readings = json_is_true(json_object_get(config, "skip_test"))       ? 0
-                    : json_is_true(json_object_get(config, "test_by_epoch")) ? epochs + 1
-                                                                             : 1;
+  int64_t epochs = (int64_t)json_array_size(json_object_get(record, "epochs"));
+  int64_t readings = test_readings(json_is_true(json_object_get(config, "skip_test")),
+                                   json_is_true(json_object_get(config, "test_by_epoch")), epochs);
   struct seen seen = {.train_seconds = number(record, "time", "train_seconds"),
                       .steps = number(record, "time", "steps"),
                       .evaluation_seconds = number(record, "time", "evaluation_seconds"),
-                      .evaluated = epochs * number(record, "dataset", "validation_records") +
-                                   readings * number(record, "dataset", "test_records")};
+                      .evaluated = (double)epochs * number(record, "dataset", "validation_records") +
+                                   (double)readings * number(record, "dataset", "test_records")};
   size_t index;
   json_array_foreach((json_t *)gradients, index, entry) {
     seen.gradient_seconds += json_number_value(json_object_get(entry, "seconds"));
@@ -124,56 +144,50 @@ static double kind_batch(const struct kind *kind) {
   return batch > 0 ? (double)batch : 1;
 }
 
-/* ---- records at hand ----------------------------------------------------------------------------------------------
- */
+/* ---- records at hand --------------------------------------------------------------------------------------------- */
 
 static bool is_of_use(const json_t *record) {
   const char *status = json_string_value(json_object_get(record, "status"));
   return status && (strcmp(status, "done") == 0 || strcmp(status, "diverged") == 0);
 }
 
-static void take_record(struct forecast *forecast, const char *path) {
-  json_t *record = json_load_file(path, 0, NULL);
-  if (is_of_use(record)) {
-    const json_t *provenance = json_object_get(record, "provenance");
-    const char *processor = json_string_value(json_object_get(json_object_get(provenance, "machine"), "processor"));
-    struct seen seen = read_seen(record);
-    if (processor && strcmp(processor, forecast->processor) == 0)
-      json_array_append_new(forecast->records,
-                            json_pack("{s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "key",
-                                      make_key(json_object_get(record, "config"), processor,
-                                               json_integer_value(json_object_get(provenance, "threads"))),
-                                      "train_seconds", seen.train_seconds, "steps", seen.steps, "evaluation_seconds",
-                                      seen.evaluation_seconds, "evaluated", seen.evaluated, "gradient_seconds",
-                                      seen.gradient_seconds, "gradient_records", seen.gradient_records));
-  }
-  json_decref(record);
+static bool take_record(struct forecast *forecast, const json_t *record, struct ffb_error *error) {
+  const json_t *provenance = json_object_get(record, "provenance");
+  const char *processor = json_string_value(json_object_get(json_object_get(provenance, "machine"), "processor"));
+  if (!is_of_use(record) || !processor || strcmp(processor, forecast->processor) != 0)
+    return true;
+  struct past *past = ffb_reallocate(forecast->past, forecast->past_count + 1, sizeof *past, error);
+  if (!past)
+    return false;
+  json_int_t threads = json_integer_value(json_object_get(provenance, "threads"));
+  forecast->past = past;
+  past[forecast->past_count++] =
+      (struct past){.key = make_key(json_object_get(record, "config"), processor, threads), .seen = read_seen(record)};
+  return true;
 }
 
-static void take_records(struct forecast *forecast, const char *results) {
+static bool take_records(struct forecast *forecast, const char *results, struct ffb_error *error) {
   char folder[PATH_MAX], path[PATH_MAX];
+  bool ok = true;
   DIR *directory = snprintf(folder, sizeof folder, "%s/records", results) < PATH_MAX ? opendir(folder) : NULL;
-  for (struct dirent *entry; directory && (entry = readdir(directory));) {
+  for (struct dirent *entry; ok && directory && (entry = readdir(directory));) {
     size_t length = strlen(entry->d_name);
-    if (length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0 &&
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < PATH_MAX)
-      take_record(forecast, path);
+    if (length <= 5 || strcmp(entry->d_name + length - 5, ".json") != 0 ||
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= PATH_MAX)
+      continue;
+    json_t *record = json_load_file(path, 0, NULL);
+    ok = take_record(forecast, record, error);
+    json_decref(record);
   }
   if (directory)
     closedir(directory);
+  return ok;
 }
 
 static void find_records(const struct forecast *forecast, struct kind *kind) {
-  size_t index;
-  json_t *entry;
-  json_array_foreach(forecast->records, index, entry) {
-    struct seen seen;
-    if (json_equal(json_object_get(entry, "key"), kind->key) &&
-        json_unpack(entry, "{s:f, s:f, s:f, s:f, s:f, s:f}", "train_seconds", &seen.train_seconds, "steps", &seen.steps,
-                    "evaluation_seconds", &seen.evaluation_seconds, "evaluated", &seen.evaluated, "gradient_seconds",
-                    &seen.gradient_seconds, "gradient_records", &seen.gradient_records) == 0)
-      add_seen(&kind->seen, &seen);
-  }
+  for (size_t i = 0; i < forecast->past_count; i++)
+    if (json_equal(forecast->past[i].key, kind->key))
+      add_seen(&kind->seen, &forecast->past[i].seen);
   settle_by_records(kind, kind_batch(kind));
 }
 
@@ -184,9 +198,10 @@ struct forecast *forecast_open(const char *results, struct ffb_error *error) {
     return NULL;
   machine_read(&machine);
   snprintf(forecast->processor, sizeof forecast->processor, "%s", machine.processor);
-  forecast->records = json_array();
-  take_records(forecast, results);
-  return forecast;
+  if (take_records(forecast, results, error))
+    return forecast;
+  forecast_close(forecast);
+  return NULL;
 }
 
 void forecast_close(struct forecast *forecast) {
@@ -196,13 +211,14 @@ void forecast_close(struct forecast *forecast) {
     json_decref(forecast->kinds[i].key);
     json_decref(forecast->kinds[i].family);
   }
+  for (size_t i = 0; i < forecast->past_count; i++)
+    json_decref(forecast->past[i].key);
   ffb_free(forecast->kinds);
-  json_decref(forecast->records);
+  ffb_free(forecast->past);
   ffb_free(forecast);
 }
 
-/* ---- runs to come -------------------------------------------------------------------------------------------------
- */
+/* ---- runs to come ------------------------------------------------------------------------------------------------ */
 
 /* Takes the key over. */
 static bool find_kind(struct forecast *forecast, json_t *key, size_t *kind, struct ffb_error *error) {
@@ -230,7 +246,7 @@ static bool measure_length(const struct run_config *config, struct forecast_run 
   if (!data || !ffb_dataset_split(&split, data, (uint64_t)config->seed, config->train_limit, config->eval_limit, error))
     return false;
   int64_t passes = config->epochs > 0 ? config->epochs : 1;
-  int64_t tests = config->skip_test ? 0 : config->test_by_epoch ? config->epochs + 1 : 1;
+  int64_t tests = test_readings(config->skip_test, config->test_by_epoch, config->epochs);
   int64_t gradient = config->gradient_statistics;
   run->steps = config->epochs * ((split.train_count + config->batch - 1) / config->batch);
   run->evaluated = passes * split.validation_count + tests * split.test_count;
@@ -266,8 +282,7 @@ bool forecast_add(struct forecast *forecast, const struct run_config *config, co
   return ok;
 }
 
-/* ---- calibration --------------------------------------------------------------------------------------------------
- */
+/* ---- calibration ------------------------------------------------------------------------------------------------- */
 
 /* The least that is needed of something, else a share of what is to come. */
 static int64_t sample(int64_t least, int64_t of) {
@@ -381,8 +396,7 @@ void forecast_calibrate(struct forecast *forecast, const struct run_config *conf
   }
 }
 
-/* ---- seconds ------------------------------------------------------------------------------------------------------
- */
+/* ---- seconds ----------------------------------------------------------------------------------------------------- */
 
 double forecast_seconds(const struct forecast *forecast, const struct forecast_run *run, enum forecast_source *source) {
   const struct kind *kind = &forecast->kinds[run->kind];

@@ -10,10 +10,8 @@
 
 /* ---- layers ----------------------------------------------------------------------------------------------------- */
 
-/* Of linear layers and convolutions; others have none that a product uses. */
 static size_t weights_of(const struct ffb_network *network, int layer) {
-  const int64_t *output = network->nodes[network->layers[layer].output];
-  return (size_t)(ffb_layer_macs(network, layer) / (output[0] * output[1]));
+  return (size_t)ffb_layer_weights(&network->layers[layer]);
 }
 
 static bool choose_by_name(struct assembly *assembly, const char *name, struct ffb_error *error) {

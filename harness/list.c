@@ -4,6 +4,7 @@
 #include "harness/catalogue.h"
 #include "harness/command_line.h"
 #include "harness/commands.h"
+#include "harness/file.h"
 #include "harness/meters/meter.h"
 #include "harness/plugin.h"
 #include "models/models.h"
@@ -55,9 +56,8 @@ static bool list_meters(struct ffb_error *error) {
 }
 
 static void print_experiment(void *to, const char *path, const char *summary) {
-  const char *slash = strrchr(path, '/');
   (void)to;
-  print_entry(slash ? slash + 1 : path, summary);
+  print_entry(file_name(path), summary);
 }
 
 static bool list_experiments(struct ffb_error *error) {
@@ -105,15 +105,9 @@ int list_command(int argc, char **argv) {
   static const struct command command = {.verb = "list",
                                          .operand = "[algorithms|models|datasets|backends|meters|experiments]",
                                          .summary = "Show what there is to choose from; without a subject, all of it."};
-  struct ffb_error error;
   const char *subject;
-  switch (command_line_read(&command, argc, argv, &subject, &error)) {
-  case COMMAND_READ:
-    return subject ? list_one(subject) : list_all();
-  case COMMAND_HELP:
-    command_line_help(stdout, &command);
-    return 0;
-  default:
-    return command_line_fail(&error);
-  }
+  int status;
+  if (!command_line_take(&command, argc, argv, &subject, &status))
+    return status;
+  return subject ? list_one(subject) : list_all();
 }

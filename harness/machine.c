@@ -1,6 +1,7 @@
 #include "harness/machine.h"
 
 #include "harness/meters/clock.h"
+#include "harness/value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 enum { LINE_BYTES = 8192 };
+
+static const char board_file[] = "/proc/device-tree/model"; /* of boards, not of PCs */
 
 /* The first line of a small file; empty where there is none. */
 static void first_line(const char *path, char *text, size_t size) {
@@ -85,7 +88,7 @@ void machine_read(struct machine *machine) {
                               .throttle_count = throttle_count()};
   find_value("/proc/cpuinfo", "model name", ':', machine->processor, sizeof machine->processor);
   if (!machine->processor[0])
-    first_line("/proc/device-tree/model", machine->processor, sizeof machine->processor);
+    first_line(board_file, machine->processor, sizeof machine->processor);
   read_instructions(machine->instructions, sizeof machine->instructions);
   find_value("/etc/os-release", "PRETTY_NAME", '=', machine->system, sizeof machine->system);
   if (uname(&name) == 0)
@@ -96,15 +99,17 @@ void machine_read(struct machine *machine) {
   machine->megahertz = kilohertz > 0 ? kilohertz / 1000 : strtod(megahertz, NULL);
 }
 
-static json_t *text_or_null(const char *text) {
-  return *text ? json_string(text) : json_null();
+bool machine_is_jetson(void) {
+  char model[MACHINE_TEXT];
+  first_line(board_file, model, sizeof model);
+  return strstr(model, "Jetson");
 }
 
 json_t *machine_json(const struct machine *machine) {
-  return json_pack("{s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "processor", text_or_null(machine->processor),
-                   "instructions", text_or_null(machine->instructions), "processors", machine->processors_online,
-                   "memory_bytes", (json_int_t)machine->memory_bytes, "system", text_or_null(machine->system), "kernel",
-                   text_or_null(machine->kernel), "clock_governor", text_or_null(machine->governor), "clock_megahertz",
+  return json_pack("{s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "processor", value_text(machine->processor),
+                   "instructions", value_text(machine->instructions), "processors", machine->processors_online,
+                   "memory_bytes", (json_int_t)machine->memory_bytes, "system", value_text(machine->system), "kernel",
+                   value_text(machine->kernel), "clock_governor", value_text(machine->governor), "clock_megahertz",
                    machine->megahertz > 0 ? json_real(machine->megahertz) : json_null(), "load_average",
                    machine->load_average >= 0 ? json_real(machine->load_average) : json_null());
 }

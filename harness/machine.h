@@ -21,6 +21,8 @@ struct machine {
 };
 
 void machine_read(struct machine *machine);
+/* Whether this is one of the paper's boards. */
+bool machine_is_jetson(void);
 json_t *machine_json(const struct machine *machine);
 
 /* Processor seconds between two moments. */

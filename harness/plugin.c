@@ -16,15 +16,12 @@ static const char rebuild[] = "build it anew against this ffbench's headers (doc
 
 enum { TRAINERS = 64 };
 
-bool plugin_folder(char folder[PATH_MAX], struct ffb_error *error) {
+/* trainers/ beside the program (or beside its folder), or ../lib/ffbench/ where it is installed. */
+static bool find_folder(char folder[PATH_MAX], struct ffb_error *error) {
   static const char *const places[] = {"trainers", "../trainers", "../lib/ffbench"};
-  char program[PATH_MAX], beside[PATH_MAX];
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length < 0)
-    return ffb_fail(error, "cannot find the program's own folder through /proc/self/exe: %s: mount /proc",
-                    strerror(errno));
-  program[length] = '\0';
-  file_folder(program, beside);
+  char beside[PATH_MAX];
+  if (!file_program_folder(beside, error))
+    return false;
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     struct stat status;
     if ((size_t)snprintf(folder, PATH_MAX, "%s/%s", beside, places[i]) < PATH_MAX && !stat(folder, &status) &&
@@ -117,7 +114,7 @@ static int is_object(const struct dirent *entry) {
 bool plugin_each(plugin_visit *visit, void *to, struct ffb_error *error) {
   char folder[PATH_MAX];
   struct dirent **entries;
-  if (!plugin_folder(folder, error))
+  if (!find_folder(folder, error))
     return false;
   int count = scandir(folder, &entries, is_object, alphasort);
   if (count < 0)
@@ -161,7 +158,7 @@ static const struct ffb_trainer *unknown(const char *algorithm, struct ffb_error
 
 const struct ffb_trainer *plugin_find(const char *algorithm, struct ffb_error *error) {
   char folder[PATH_MAX], path[PATH_MAX + FFB_NAME_BYTES + sizeof suffix];
-  if (!plugin_folder(folder, error))
+  if (!find_folder(folder, error))
     return NULL;
   snprintf(path, sizeof path, "%s/%s%s", folder, algorithm, suffix);
   if (!name_is_good(algorithm) || access(path, F_OK))

@@ -8,20 +8,16 @@
 #include "algorithms/trainer.h"
 #include "base/error.h"
 
-#include <limits.h>
-
-/* The folder of the trainers that come with the program: trainers/ beside it (or beside its folder), or
- * ../lib/ffbench/ where it is installed. */
-bool plugin_folder(char folder[PATH_MAX], struct ffb_error *error);
-
 /* Open one object and check magic, version, size, name and required hooks; an error names what is wrong and the
  * remedy. */
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error);
 
-/* The trainer of that name from the folder. An unknown one is a usage error with "did you mean". */
+/* The trainer of that name among those that come with the program. An unknown one is a usage error with "did you mean".
+ */
 const struct ffb_trainer *plugin_find(const char *algorithm, struct ffb_error *error);
 
-/* Every object of the folder in order of name; trainer is null and problem says why where one cannot be used. */
+/* Every object that comes with the program, in order of name; trainer is null and problem says why where one cannot be
+ * used. */
 typedef void plugin_visit(void *to, const char *path, const struct ffb_trainer *trainer, const char *problem);
 bool plugin_each(plugin_visit *visit, void *to, struct ffb_error *error);
 

@@ -73,14 +73,12 @@ static json_t *make_time(const struct record_facts *facts, const char *steps_fil
   struct meter_times times;
   if (!ledger_step_times(facts->ledger, &times, error))
     return NULL;
-  const char *slash = strrchr(steps_file, '/');
   return json_pack("{s:f, s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
                    "data_wait_seconds", facts->ledger->data_wait_seconds, "step_median_seconds",
                    times.count ? json_real(times.median) : json_null(), "step_seconds", make_step_times(&times),
                    "epoch_seconds", list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds",
                    facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps, "warm_up_steps",
-                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
-                   slash ? slash + 1 : steps_file);
+                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file", file_name(steps_file));
 }
 
 static json_t *memory_value(const struct meter_memory_value *value) {
@@ -176,8 +174,7 @@ static json_t *make_model(const struct ffb_network *network) {
 static json_t *make_loaded(const struct run_config *config, const struct record_facts *facts) {
   if (!config->load_weights)
     return json_null();
-  const char *slash = strrchr(config->load_weights, '/');
-  return json_pack("{s:s, s:s?}", "file", slash ? slash + 1 : config->load_weights, "sha256", facts->loaded_sha256);
+  return json_pack("{s:s, s:s?}", "file", file_name(config->load_weights), "sha256", facts->loaded_sha256);
 }
 
 /* The parts that read the configuration or the device and so can fail; all are null when one did. */
@@ -187,10 +184,18 @@ struct costly {
   char weights_sha256[FFB_SHA256_TEXT];
 };
 
+/* The step times' file: x.json -> x.steps.gz. */
+static void find_steps_path(const char *path, char steps[PATH_MAX]) {
+  size_t length = strlen(path), suffix = strlen(".json");
+  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
+    length -= suffix;
+  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
+}
+
 static bool make_costly(struct costly *costly, const struct run_config *config, const struct record_facts *facts,
                         const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   *costly = (struct costly){0};
   if ((costly->config = run_config_json(config, error)) && (costly->command = run_config_command(config, error)) &&
       (costly->time = make_time(facts, steps, error)) &&
@@ -234,16 +239,9 @@ bool record_path(const struct run_control *control, const char *name, char *path
          ffb_fail_usage(error, "the record's file name is too long: give a shorter one with --record");
 }
 
-void record_steps_path(const char *path, char steps[PATH_MAX]) {
-  size_t length = strlen(path), suffix = strlen(".json");
-  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
-    length -= suffix;
-  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
-}
-
 bool record_probe(const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   return file_probe(path, record_remedy, error) && file_probe(steps, record_remedy, error);
 }
 
@@ -271,7 +269,7 @@ static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct f
 static bool write_steps(const char *path, const struct ledger *ledger, struct ffb_error *error) {
   char steps[PATH_MAX];
   size_t bytes = 0;
-  record_steps_path(path, steps);
+  find_steps_path(path, steps);
   void *content = compress_steps(ledger, &bytes, error);
   bool ok = content && file_replace(steps, content, bytes, record_remedy, error);
   ffb_free(content);
@@ -280,11 +278,10 @@ static bool write_steps(const char *path, const struct ledger *ledger, struct ff
 
 /* The record in another place; the error that brought us here stays, and says where. */
 static void rescue(const char *path, const char *text, struct ffb_error *error) {
-  const char *folder = getenv("TMPDIR"), *slash = strrchr(path, '/');
+  const char *folder = getenv("TMPDIR");
   char place[PATH_MAX];
   struct ffb_error ignored;
-  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", slash ? slash + 1 : path) <
-          PATH_MAX &&
+  if (snprintf(place, sizeof place, "%s/%s", folder && *folder ? folder : "/tmp", file_name(path)) < PATH_MAX &&
       strcmp(place, path) != 0 && file_replace(place, text, strlen(text), "", &ignored))
     ffb_fail_prefix(error, "the record was kept as %s: ", place);
 }
@@ -300,10 +297,14 @@ bool record_write(const char *path, const json_t *record, const struct ledger *l
   return ok;
 }
 
+bool record_says_finished(const json_t *record) {
+  const char *status = json_string_value(json_object_get(record, "status"));
+  return status && strcmp(status, "interrupted") != 0;
+}
+
 bool record_is_finished(const char *path) {
   json_t *record = json_load_file(path, 0, NULL);
-  const char *status = json_string_value(json_object_get(record, "status"));
-  bool finished = status && strcmp(status, "interrupted") != 0;
+  bool finished = record_says_finished(record);
   json_decref(record);
   return finished;
 }

@@ -8,8 +8,6 @@
 #include "harness/meters/memory.h"
 #include "harness/provenance.h"
 
-#include <limits.h>
-
 enum { RECORD_SCHEMA = 1 };
 
 /* What a record is made of, beside configuration and control. */
@@ -31,8 +29,6 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
 
 /* Where a record lies: control->record, else <results>/records/<name>.json. */
 bool record_path(const struct run_control *control, const char *name, char *path, size_t size, struct ffb_error *error);
-/* The step times' file: x.json -> x.steps.gz. */
-void record_steps_path(const char *path, char steps[PATH_MAX]);
 
 /* Closes messages about the record's files. */
 extern const char record_remedy[];
@@ -43,7 +39,9 @@ bool record_probe(const char *path, struct ffb_error *error);
  * error says so: nothing is lost. */
 bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error);
 
-/* Whether a finished record (done or diverged) lies there. */
+/* Whether it is of a run that came to its end, as opposed to one that was interrupted; by its file, or as it was read.
+ */
 bool record_is_finished(const char *path);
+bool record_says_finished(const json_t *record);
 
 #endif

@@ -17,7 +17,11 @@ double value_number_read(const json_t *value) {
   return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-json_t *value_option(const struct ffb_option *option, const void *values) {
+json_t *value_text(const char *text) {
+  return *text ? json_string(text) : json_null();
+}
+
+static json_t *option_value(const struct ffb_option *option, const void *values) {
   const char *field = (const char *)values + option->offset;
   switch (option->type) {
   case FFB_OPTION_BOOLEAN:
@@ -39,7 +43,7 @@ json_t *value_option(const struct ffb_option *option, const void *values) {
 json_t *value_options(const struct ffb_option *table, const void *values) {
   json_t *object = json_object();
   for (const struct ffb_option *option = table; object && option && option->name; option++)
-    if (json_object_set_new(object, option->name, value_option(option, values))) {
+    if (json_object_set_new(object, option->name, option_value(option, values))) {
       json_decref(object);
       return NULL;
     }

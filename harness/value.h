@@ -11,10 +11,11 @@
 json_t *value_number(double value);
 /* Back again: NaN where the value is neither. */
 double value_number_read(const json_t *value);
+/* A text; null where it is empty. */
+json_t *value_text(const char *text);
 
-/* One option's value with its type; a string option that is not set is null. */
-json_t *value_option(const struct ffb_option *option, const void *values);
-/* A whole table as an object; an empty one for a null table. */
+/* A table as an object, each value with its type: null for a string option that is not set. An empty object for a null
+ * table. */
 json_t *value_options(const struct ffb_option *table, const void *values);
 
 /* A JSON value as the text that ffb_option_set reads. A string option also takes a whole number or an array of them

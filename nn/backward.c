@@ -55,7 +55,8 @@ static bool wants_gradient(const struct ffb_pass *pass, const struct range *rang
 
 /* ---- linear layers and convolutions --------------------------------------------------------------------------- */
 
-struct ffb_suq_scale ffb_pass_gradient_range(const struct ffb_pass *pass, int layer, struct ffb_tensor *gy) {
+/* Of a gradient's INT8 form. */
+static struct ffb_suq_scale gradient_range(const struct ffb_pass *pass, int layer, struct ffb_tensor *gy) {
   const struct ffb_precision *precision = &pass->parameters->precision;
   if (precision->gradient_range > 0)
     return (struct ffb_suq_scale){.range = FFB_RANGE_FIXED, .fixed = precision->gradient_range};
@@ -81,7 +82,7 @@ static struct ffb_quantised_gradient quantise_segments(struct ffb_pass *pass, in
 
 static struct ffb_quantiser gradient_quantiser(struct ffb_pass *pass, int number, struct ffb_tensor *gy,
                                                const int64_t shape[FFB_DIMENSIONS]) {
-  return ffb_pass_quantiser(pass, ffb_pass_gradient_range(pass, number, gy), shape,
+  return ffb_pass_quantiser(pass, gradient_range(pass, number, gy), shape,
                             pass->parameters->precision.gradient_rounding,
                             ffb_pass_purpose(pass, FFB_STREAM_GRADIENT, number));
 }

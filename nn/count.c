@@ -1,4 +1,5 @@
 /* Operations of a program, counted from the shapes of its calls. */
+#include "nn/operands.h"
 #include "nn/plan.h"
 
 static int64_t product(const struct ffb_tensor *c, int64_t k) {
@@ -28,10 +29,6 @@ static int64_t taps(const struct ffb_tensor *x, const struct ffb_tensor *y, cons
   return all;
 }
 
-static const struct ffb_tensor *rule_weights(const struct ffb_update_rule *rule) {
-  return rule->kind == FFB_RULE_ADAM ? rule->adam.weights : rule->sgd.weights;
-}
-
 static void count_rounded(enum ffb_rounding rounding, int64_t elements, struct ffb_operation_count *count) {
   count->quantised_elements += elements;
   count->added_elements += rounding == FFB_ROUND_STOCHASTIC ? elements : 0;
@@ -40,7 +37,7 @@ static void count_rounded(enum ffb_rounding rounding, int64_t elements, struct f
 /* A weight gradient that is quantised in between, and the scale of the new weights. */
 static void count_update(const struct ffb_update_rule *rule, enum ffb_rounding rounding, bool quantised, bool scaled,
                          struct ffb_operation_count *count) {
-  int64_t weights = ffb_elements(rule_weights(rule));
+  int64_t weights = ffb_elements(ffb_rule_weights(rule));
   count_rounded(rounding, quantised ? weights : 0, count);
   count->compared_elements += quantised ? weights : 0;
   count->compared_elements += scaled ? weights : 0;
@@ -89,7 +86,7 @@ static void count_call(enum ffb_operator operation, const union ffb_arguments *a
     break;
   case FFB_CONVOLVE_UPDATE_F32:
     count->mac_f32 += taps(a->convolve_update_f32.x, a->convolve_update_f32.gy,
-                           rule_weights(&a->convolve_update_f32.rule), &a->convolve_update_f32.window, count);
+                           ffb_rule_weights(&a->convolve_update_f32.rule), &a->convolve_update_f32.window, count);
     break;
   case FFB_CONVOLVE_S8:
     count->mac_s8 += taps(a->convolve_s8.x, a->convolve_s8.y, a->convolve_s8.w, &a->convolve_s8.window, count);
@@ -103,8 +100,8 @@ static void count_call(enum ffb_operator operation, const union ffb_arguments *a
                           &a->convolve_weight_s8.window, count);
     break;
   case FFB_CONVOLVE_UPDATE_S8:
-    count->mac_s8 += taps(a->convolve_update_s8.x, a->convolve_update_s8.gy, rule_weights(&a->convolve_update_s8.rule),
-                          &a->convolve_update_s8.window, count);
+    count->mac_s8 += taps(a->convolve_update_s8.x, a->convolve_update_s8.gy,
+                          ffb_rule_weights(&a->convolve_update_s8.rule), &a->convolve_update_s8.window, count);
     count_update(&a->convolve_update_s8.rule, a->convolve_update_s8.rounding, a->convolve_update_s8.quantise_gradient,
                  a->convolve_update_s8.weight_scale, count);
     break;

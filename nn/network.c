@@ -264,17 +264,21 @@ int ffb_network_dropout(struct ffb_network *network, const char *name, int input
 
 /* ---- size ------------------------------------------------------------------------------------------------------- */
 
-static int64_t layer_parameters(const struct ffb_layer *layer) {
+int64_t ffb_layer_weights(const struct ffb_layer *layer) {
   switch (layer->kind) {
   case FFB_LAYER_LINEAR:
-    return layer->in_features * layer->out_features + (layer->bias ? layer->out_features : 0);
+    return layer->in_features * layer->out_features;
   case FFB_LAYER_CONVOLUTION:
     return layer->in_features / layer->groups * layer->out_features * layer->window.kernel * layer->window.kernel;
-  case FFB_LAYER_BATCH_NORM:
-    return 2 * layer->out_features;
   default:
     return 0;
   }
+}
+
+static int64_t layer_parameters(const struct ffb_layer *layer) {
+  if (layer->kind == FFB_LAYER_BATCH_NORM)
+    return 2 * layer->out_features;
+  return ffb_layer_weights(layer) + (layer->bias ? layer->out_features : 0);
 }
 
 int64_t ffb_network_parameters(const struct ffb_network *network, bool with_head) {
@@ -289,13 +293,5 @@ int64_t ffb_network_parameters(const struct ffb_network *network, bool with_head
 int64_t ffb_layer_macs(const struct ffb_network *network, int number) {
   const struct ffb_layer *layer = &network->layers[number];
   const int64_t *output = network->nodes[layer->output];
-  switch (layer->kind) {
-  case FFB_LAYER_LINEAR:
-    return layer->in_features * layer->out_features;
-  case FFB_LAYER_CONVOLUTION:
-    return output[0] * output[1] * layer->out_features * layer->window.kernel * layer->window.kernel *
-           (layer->in_features / layer->groups);
-  default:
-    return 0;
-  }
+  return output[0] * output[1] * ffb_layer_weights(layer);
 }

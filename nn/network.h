@@ -103,6 +103,8 @@ int ffb_network_dropout(struct ffb_network *network, const char *name, int input
 struct ffb_layer *ffb_network_last(struct ffb_network *network);
 
 int64_t ffb_network_features(const struct ffb_network *network, int node);
+/* Number of weights in a layer's product, without biases; 0 for layers without one. */
+int64_t ffb_layer_weights(const struct ffb_layer *layer);
 /* Multiply-accumulates of a layer's product for one sample: all taps of a convolution, those on padding too; 0 for
  * layers without a product. Its weight gradient and its input gradient take as many each. */
 int64_t ffb_layer_macs(const struct ffb_network *network, int number);

@@ -35,10 +35,17 @@ struct description {
 #define NORMALISE_OPERANDS(at)                                                                                         \
   OPERAND(at.x, READ, F32), OPERAND(at.mean, READ, F32), OPERAND(at.inverse, READ, F32), OPERAND(at.gamma, READ, F32), \
       OPERAND(at.beta, READ, F32), OPERAND(at.shortcut, READ | OPTIONAL, F32), OPERAND(at.mask, WRITE | OPTIONAL, U8)
-#define NORMALISE_GRADIENT_OPERANDS(at)                                                                                \
-  OPERAND(at.gx, WRITE, F32), OPERAND(at.ggamma, WRITE, F32), OPERAND(at.gbeta, WRITE, F32),                           \
-      OPERAND(at.gy, READ, F32), OPERAND(at.x, READ, F32), OPERAND(at.mean, READ, F32),                                \
-      OPERAND(at.inverse, READ, F32), OPERAND(at.gamma, READ, F32), OPERAND(at.beta, READ, F32)
+#define NORMALISE_GRADIENT_SHARED(at)                                                                                  \
+  OPERAND(at.gx, WRITE, F32), OPERAND(at.ggamma, WRITE, F32), OPERAND(at.gbeta, WRITE, F32), OPERAND(at.x, READ, F32), \
+      OPERAND(at.mean, READ, F32), OPERAND(at.inverse, READ, F32), OPERAND(at.gamma, READ, F32),                       \
+      OPERAND(at.beta, READ, F32)
+#define NORMALISE_GRADIENT_OPERANDS(at) NORMALISE_GRADIENT_SHARED(at), OPERAND(at.gy, READ, F32)
+#define UPDATE_OPERANDS(at, type)                                                                                      \
+  OPERAND(at.gy, READ, type), OPERAND(at.x, READ, type), SGD_RULE(at.rule.sgd, OPTIONAL),                              \
+      ADAM_RULE(at.rule.adam, OPTIONAL), OPERAND(at.workspace, WRITE | OPTIONAL, ANY)
+#define UPDATE_S8_OPERANDS(at)                                                                                         \
+  UPDATE_OPERANDS(at, S8), OPERAND(at.gy_scale, READ, F32), OPERAND(at.x_scale, READ, F32),                            \
+      OPERAND(at.step, READ | OPTIONAL, U32), OPERAND(at.weight_scale, WRITE | OPTIONAL, F32)
 
 static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERANDS] = {
     [FFB_FILL] = {OPERAND(fill.out, WRITE, ANY)},
@@ -112,18 +119,8 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                        OPERAND(linear_s8.x_scale, READ, F32), OPERAND(linear_s8.w_scale, READ, F32),
                        OPERAND(linear_s8.bias, READ | OPTIONAL, F32), OPERAND(linear_s8.mask, READ | OPTIONAL, F32),
                        OPERAND(linear_s8.workspace, WRITE | OPTIONAL, ANY)},
-    [FFB_LINEAR_UPDATE_F32] = {OPERAND(linear_update_f32.gy, READ, F32), OPERAND(linear_update_f32.x, READ, F32),
-                               SGD_RULE(linear_update_f32.rule.sgd, OPTIONAL),
-                               ADAM_RULE(linear_update_f32.rule.adam, OPTIONAL),
-                               OPERAND(linear_update_f32.workspace, WRITE | OPTIONAL, ANY)},
-    [FFB_LINEAR_UPDATE_S8] = {OPERAND(linear_update_s8.gy, READ, S8), OPERAND(linear_update_s8.x, READ, S8),
-                              OPERAND(linear_update_s8.gy_scale, READ, F32),
-                              OPERAND(linear_update_s8.x_scale, READ, F32),
-                              OPERAND(linear_update_s8.step, READ | OPTIONAL, U32),
-                              SGD_RULE(linear_update_s8.rule.sgd, OPTIONAL),
-                              ADAM_RULE(linear_update_s8.rule.adam, OPTIONAL),
-                              OPERAND(linear_update_s8.weight_scale, WRITE | OPTIONAL, F32),
-                              OPERAND(linear_update_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_LINEAR_UPDATE_F32] = {UPDATE_OPERANDS(linear_update_f32, F32)},
+    [FFB_LINEAR_UPDATE_S8] = {UPDATE_S8_OPERANDS(linear_update_s8)},
     [FFB_CONVOLVE_F32] = {CONVOLVE_OPERANDS(convolve_f32, y, x, w, F32)},
     [FFB_CONVOLVE_S8] = {CONVOLVE_OPERANDS(convolve_s8, y, x, w, S8), OPERAND(convolve_s8.x_scale, READ, F32),
                          OPERAND(convolve_s8.w_scale, READ, F32)},
@@ -135,18 +132,8 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
     [FFB_CONVOLVE_WEIGHT_S8] = {CONVOLVE_OPERANDS(convolve_weight_s8, gw, gy, x, S8),
                                 OPERAND(convolve_weight_s8.gy_scale, READ, F32),
                                 OPERAND(convolve_weight_s8.x_scale, READ, F32)},
-    [FFB_CONVOLVE_UPDATE_F32] = {OPERAND(convolve_update_f32.gy, READ, F32), OPERAND(convolve_update_f32.x, READ, F32),
-                                 SGD_RULE(convolve_update_f32.rule.sgd, OPTIONAL),
-                                 ADAM_RULE(convolve_update_f32.rule.adam, OPTIONAL),
-                                 OPERAND(convolve_update_f32.workspace, WRITE | OPTIONAL, ANY)},
-    [FFB_CONVOLVE_UPDATE_S8] = {OPERAND(convolve_update_s8.gy, READ, S8), OPERAND(convolve_update_s8.x, READ, S8),
-                                OPERAND(convolve_update_s8.gy_scale, READ, F32),
-                                OPERAND(convolve_update_s8.x_scale, READ, F32),
-                                OPERAND(convolve_update_s8.step, READ | OPTIONAL, U32),
-                                SGD_RULE(convolve_update_s8.rule.sgd, OPTIONAL),
-                                ADAM_RULE(convolve_update_s8.rule.adam, OPTIONAL),
-                                OPERAND(convolve_update_s8.weight_scale, WRITE | OPTIONAL, F32),
-                                OPERAND(convolve_update_s8.workspace, WRITE | OPTIONAL, ANY)},
+    [FFB_CONVOLVE_UPDATE_F32] = {UPDATE_OPERANDS(convolve_update_f32, F32)},
+    [FFB_CONVOLVE_UPDATE_S8] = {UPDATE_S8_OPERANDS(convolve_update_s8)},
     [FFB_BATCH_STATISTICS] = {OPERAND(batch_statistics.mean, WRITE, F32), OPERAND(batch_statistics.inverse, WRITE, F32),
                               OPERAND(batch_statistics.x, READ | OPTIONAL, F32),
                               OPERAND(batch_statistics.running_mean, READ | WRITE | OPTIONAL, F32),
@@ -165,14 +152,7 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                                          OPERAND(batch_normalise_gradient_s8.quantise.step, READ | OPTIONAL, U32)},
     [FFB_BATCH_NORMALISE_POOL] = {OPERAND(batch_normalise_pool.y, WRITE, F32),
                                   NORMALISE_OPERANDS(batch_normalise_pool.normalise)},
-    [FFB_BATCH_NORMALISE_POOL_GRADIENT] = {OPERAND(batch_normalise_pool_gradient.gradient.gx, WRITE, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.ggamma, WRITE, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.gbeta, WRITE, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.x, READ, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.mean, READ, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.inverse, READ, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.gamma, READ, F32),
-                                           OPERAND(batch_normalise_pool_gradient.gradient.beta, READ, F32),
+    [FFB_BATCH_NORMALISE_POOL_GRADIENT] = {NORMALISE_GRADIENT_SHARED(batch_normalise_pool_gradient.gradient),
                                            OPERAND(batch_normalise_pool_gradient.gy, READ | OPTIONAL, F32),
                                            OPERAND(batch_normalise_pool_gradient.goodness, READ | OPTIONAL, F32)},
     [FFB_MAX_POOL] = {OPERAND(max_pool.y, WRITE, F32), OPERAND(max_pool.argmax, WRITE | OPTIONAL, U8),
@@ -290,8 +270,12 @@ static bool product_fits(const struct ffb_tensor *c, const struct ffb_tensor *a,
   return am == m && bn == n && ak == bk && (a->type != FFB_S8 || ak <= longest_s8_sum);
 }
 
+const struct ffb_tensor *ffb_rule_weights(const struct ffb_update_rule *rule) {
+  return rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+}
+
 static bool update_fits(const struct ffb_update_rule *rule, const struct ffb_tensor *gy, const struct ffb_tensor *x) {
-  const struct ffb_tensor *weights = rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
+  const struct ffb_tensor *weights = ffb_rule_weights(rule);
   return weights && ffb_rows(gy) == ffb_rows(x) && ffb_rows(weights) == ffb_columns(gy) &&
          ffb_columns(weights) == ffb_columns(x) && (gy->type != FFB_S8 || ffb_rows(gy) <= longest_s8_sum);
 }
@@ -313,10 +297,6 @@ static bool convolution_fits(const struct ffb_tensor *y, const struct ffb_tensor
   return w && window_fits(y, x, window) && groups > 0 && x->shape[3] % groups == 0 && y->shape[3] % groups == 0 &&
          w->shape[0] == y->shape[3] && w->shape[1] == window->kernel && w->shape[2] == window->kernel &&
          w->shape[3] == x->shape[3] / groups && (w->type != FFB_S8 || ffb_columns(w) <= longest_s8_sum);
-}
-
-static const struct ffb_tensor *weights_of(const struct ffb_update_rule *rule) {
-  return rule->kind == FFB_RULE_SGD ? rule->sgd.weights : rule->adam.weights;
 }
 
 static bool channels_fit(const struct ffb_tensor *x, const struct ffb_tensor *a, const struct ffb_tensor *b) {
@@ -452,12 +432,13 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
                             &a->convolve_weight_s8.window, a->convolve_weight_s8.groups);
   case FFB_CONVOLVE_UPDATE_F32:
     return convolution_fits(a->convolve_update_f32.gy, a->convolve_update_f32.x,
-                            weights_of(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
+                            ffb_rule_weights(&a->convolve_update_f32.rule), &a->convolve_update_f32.window,
                             a->convolve_update_f32.groups);
   case FFB_CONVOLVE_UPDATE_S8:
     return (a->convolve_update_s8.rounding == FFB_ROUND_NEAREST || a->convolve_update_s8.step) &&
-           convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x, weights_of(&a->convolve_update_s8.rule),
-                            &a->convolve_update_s8.window, a->convolve_update_s8.groups);
+           convolution_fits(a->convolve_update_s8.gy, a->convolve_update_s8.x,
+                            ffb_rule_weights(&a->convolve_update_s8.rule), &a->convolve_update_s8.window,
+                            a->convolve_update_s8.groups);
   case FFB_BATCH_STATISTICS:
     return (a->batch_statistics.x || (a->batch_statistics.running_mean && a->batch_statistics.running_variance)) &&
            same_elements(a->batch_statistics.mean, a->batch_statistics.inverse) &&

@@ -16,6 +16,9 @@ struct ffb_operand {
 size_t ffb_operands(enum ffb_operator operation, const union ffb_arguments *arguments,
                     struct ffb_operand operands[FFB_MAX_OPERANDS]);
 
+/* What a rule updates. */
+const struct ffb_tensor *ffb_rule_weights(const struct ffb_update_rule *rule);
+
 /* A call whose operands do not fit is a programming error that is caught when the program is made. */
 bool ffb_operands_check(enum ffb_operator operation, const union ffb_arguments *arguments, struct ffb_error *error);
 

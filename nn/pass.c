@@ -108,6 +108,14 @@ struct ffb_tensor *ffb_emit_matrix(struct ffb_pass *pass, enum ffb_tag tag, cons
   return ffb_emit_tensor(pass, tag, FFB_F32, name, (int64_t[4]){rows, columns, 1, 1});
 }
 
+struct ffb_tensor *ffb_emit_input(struct ffb_pass *pass, enum ffb_type type, const char *name,
+                                  const int64_t shape[FFB_DIMENSIONS]) {
+  struct ffb_tensor *tensor = ffb_emit_tensor(pass, FFB_TAG_DATASET, type, name, shape);
+  if (tensor)
+    ffb_program_input(pass->program, tensor);
+  return tensor;
+}
+
 struct ffb_tensor *ffb_emit_view(struct ffb_pass *pass, struct ffb_tensor *whole, int64_t offset,
                                  const int64_t shape[FFB_DIMENSIONS]) {
   if (pass->failed)
@@ -129,14 +137,15 @@ struct ffb_tensor *ffb_emit_images(struct ffb_pass *pass, struct ffb_tensor *byt
   return images;
 }
 
-void ffb_pass_shape(const struct ffb_pass *pass, int node, int64_t shape[FFB_DIMENSIONS]) {
+/* The shape of a node's tensor: [rows][H][W][C]; a vector of features is an image of one pixel. */
+static void node_shape(const struct ffb_pass *pass, int node, int64_t shape[FFB_DIMENSIONS]) {
   shape[0] = pass->rows;
   memcpy(shape + 1, pass->parameters->network->nodes[node], 3 * sizeof *shape);
 }
 
 struct ffb_tensor *ffb_emit_node(struct ffb_pass *pass, enum ffb_tag tag, int node) {
   int64_t shape[FFB_DIMENSIONS];
-  ffb_pass_shape(pass, node, shape);
+  node_shape(pass, node, shape);
   return ffb_emit_tensor(pass, tag, FFB_F32, tag == FFB_TAG_GRADIENTS ? "gradient" : "activation", shape);
 }
 
@@ -193,7 +202,7 @@ static struct ffb_quantiser input_quantiser(struct ffb_pass *pass, int layer) {
   if (pass->training)
     range = (struct ffb_suq_scale){.running = pass->recompute ? NULL : running, .range = FFB_RANGE_ABSMAX};
   int64_t shape[FFB_DIMENSIONS];
-  ffb_pass_shape(pass, node, shape);
+  node_shape(pass, node, shape);
   return ffb_pass_quantiser(pass, range, shape,
                             pass->training ? pass->parameters->precision.input_rounding : FFB_ROUND_NEAREST,
                             ffb_pass_purpose(pass, FFB_STREAM_INPUT, node));

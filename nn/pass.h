@@ -92,6 +92,9 @@ struct ffb_tensor *ffb_emit_matrix(struct ffb_pass *pass, enum ffb_tag tag, cons
                                    int64_t columns);
 struct ffb_tensor *ffb_emit_tensor(struct ffb_pass *pass, enum ffb_tag tag, enum ffb_type type, const char *name,
                                    const int64_t shape[FFB_DIMENSIONS]);
+/* What the host writes before each run of the program: a batch, and what goes with it. */
+struct ffb_tensor *ffb_emit_input(struct ffb_pass *pass, enum ffb_type type, const char *name,
+                                  const int64_t shape[FFB_DIMENSIONS]);
 struct ffb_tensor *ffb_emit_view(struct ffb_pass *pass, struct ffb_tensor *whole, int64_t offset,
                                  const int64_t shape[FFB_DIMENSIONS]);
 /* The network's input in FP32 from bytes [M][H][W][C]: [rows][height][width][channels] of the network. */

@@ -26,8 +26,6 @@ uint32_t ffb_pass_purpose(const struct ffb_pass *pass, enum ffb_stream_kind kind
 bool ffb_pass_has(const struct ffb_pass *pass, enum ffb_operator operation);
 const struct ffb_layer *ffb_pass_layer(const struct ffb_pass *pass, int number);
 struct ffb_layer_parameters *ffb_pass_own(const struct ffb_pass *pass, int number);
-/* The shape of a node's tensor: [rows][H][W][C]; a vector of features is an image of one pixel. */
-void ffb_pass_shape(const struct ffb_pass *pass, int node, int64_t shape[FFB_DIMENSIONS]);
 struct ffb_tensor *ffb_emit_node(struct ffb_pass *pass, enum ffb_tag tag, int node);
 
 /* Operands of a rounding to INT8 that is emitted as one call or two; q and scale are made here. */
@@ -61,8 +59,7 @@ struct ffb_linear_call {
 };
 void ffb_emit_linear(struct ffb_pass *pass, const struct ffb_linear_call *call);
 
-/* The range of a gradient's INT8 form, and whether this program searches it first. */
-struct ffb_suq_scale ffb_pass_gradient_range(const struct ffb_pass *pass, int layer, struct ffb_tensor *gy);
+/* Whether this program searches the ranges of gradients before it uses them. */
 bool ffb_pass_searches(const struct ffb_pass *pass);
 
 /* Weights and bias of a linear layer or convolution learn from its output gradient; gq is its INT8 form. */

@@ -457,18 +457,32 @@ void ffb_plan_observe(struct ffb_plan *plan, ffb_program_observer *observer, voi
   plan->observer_to = to;
 }
 
-bool ffb_tensor_write(struct ffb_plan *plan, struct ffb_tensor *tensor, const void *from, struct ffb_error *error) {
-  if (plan->backend->write(plan->device, tensor->data, from, ffb_tensor_bytes(tensor)))
+static size_t bytes_of_rows(const struct ffb_tensor *tensor, int64_t rows) {
+  return ffb_tensor_bytes(tensor) / (size_t)tensor->shape[0] * (size_t)rows;
+}
+
+bool ffb_tensor_write_rows(struct ffb_plan *plan, struct ffb_tensor *tensor, int64_t rows, const void *from,
+                           struct ffb_error *error) {
+  if (plan->backend->write(plan->device, tensor->data, from, bytes_of_rows(tensor, rows)))
     return true;
   return ffb_fail(error, "backend %s: writing %s: %s", plan->backend->name, tensor->name,
                   plan->backend->failure(plan->device));
 }
 
-bool ffb_tensor_read(struct ffb_plan *plan, const struct ffb_tensor *tensor, void *to, struct ffb_error *error) {
-  if (plan->backend->read(plan->device, to, tensor->data, ffb_tensor_bytes(tensor)))
+bool ffb_tensor_read_rows(struct ffb_plan *plan, const struct ffb_tensor *tensor, int64_t rows, void *to,
+                          struct ffb_error *error) {
+  if (plan->backend->read(plan->device, to, tensor->data, bytes_of_rows(tensor, rows)))
     return true;
   return ffb_fail(error, "backend %s: reading %s: %s", plan->backend->name, tensor->name,
                   plan->backend->failure(plan->device));
+}
+
+bool ffb_tensor_write(struct ffb_plan *plan, struct ffb_tensor *tensor, const void *from, struct ffb_error *error) {
+  return ffb_tensor_write_rows(plan, tensor, tensor->shape[0], from, error);
+}
+
+bool ffb_tensor_read(struct ffb_plan *plan, const struct ffb_tensor *tensor, void *to, struct ffb_error *error) {
+  return ffb_tensor_read_rows(plan, tensor, tensor->shape[0], to, error);
 }
 
 bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error) {

@@ -54,6 +54,11 @@ void ffb_plan_observe(struct ffb_plan *plan, ffb_program_observer *observer, voi
 /* Host access to tensors, ordered with the programs. Bytes are the tensor's own. */
 bool ffb_tensor_write(struct ffb_plan *plan, struct ffb_tensor *tensor, const void *from, struct ffb_error *error);
 bool ffb_tensor_read(struct ffb_plan *plan, const struct ffb_tensor *tensor, void *to, struct ffb_error *error);
+/* The first rows of a tensor; the others keep what they hold. */
+bool ffb_tensor_write_rows(struct ffb_plan *plan, struct ffb_tensor *tensor, int64_t rows, const void *from,
+                           struct ffb_error *error);
+bool ffb_tensor_read_rows(struct ffb_plan *plan, const struct ffb_tensor *tensor, int64_t rows, void *to,
+                          struct ffb_error *error);
 bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error);
 size_t ffb_tensor_bytes(const struct ffb_tensor *tensor);
 

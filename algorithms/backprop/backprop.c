@@ -27,8 +27,6 @@ struct ffb_trainer_state {
   struct stage train[2][2]; /* [full, partial batch][plain, with search] */
   struct stage predict;
   struct stage gradient[2]; /* full, partial batch; no program where gradients are not asked for */
-  uint8_t *padded;          /* images of a prediction that does not fill its batch */
-  float *padded_scores;
   struct ffb_optimiser_options optimiser;
   bool checkpointing;
   int64_t accumulation; /* parts of a batch */
@@ -40,12 +38,8 @@ static void emit_batch(struct ffb_trainer_state *s, struct ffb_pass *pass, struc
   const struct ffb_network *network = s->parameters.network;
   const int64_t shape[4] = {stage->rows, network->height, network->width,
                             s->image_bytes / network->height / network->width};
-  stage->images = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_U8, "images", shape);
-  stage->labels = ffb_emit_tensor(pass, FFB_TAG_DATASET, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
-  if (!stage->images || !stage->labels)
-    return;
-  ffb_program_input(stage->program, stage->images);
-  ffb_program_input(stage->program, stage->labels);
+  stage->images = ffb_emit_input(pass, FFB_U8, "images", shape);
+  stage->labels = ffb_emit_input(pass, FFB_S32, "labels", (int64_t[4]){stage->rows, 1, 1, 1});
 }
 
 /* Rows first .. first + pass->rows - 1 of the batch as the network's input. */
@@ -251,12 +245,9 @@ bool ffb_backprop_create(struct ffb_trainer_state **state, const struct ffb_trai
   s->search_period = policy->search_period;
   memcpy(s->mean, setup->mean, sizeof s->mean);
   memcpy(s->deviation, setup->deviation, sizeof s->deviation);
-  s->padded = ffb_allocate((size_t)(s->batch * s->image_bytes), 1, error);
-  s->padded_scores = ffb_allocate((size_t)(s->batch * s->classes), sizeof *s->padded_scores, error);
   s->plan = ffb_plan_create(setup->backend, setup->device, error);
-  bool good = s->padded && s->padded_scores && s->plan &&
-              ffb_parameters_create(&s->parameters, s->plan, setup->network, &policy->precision, &policy->optimiser,
-                                    setup->seed, true, error);
+  bool good = s->plan && ffb_parameters_create(&s->parameters, s->plan, setup->network, &policy->precision,
+                                               &policy->optimiser, setup->seed, true, error);
   if (good)
     s->statistics = ffb_plan_persistent(s->plan, FFB_TAG_WORKSPACE, FFB_F64, "statistics",
                                         (int64_t[4]){FFB_STATISTIC_COUNT, 1, 1, 1}, error);
@@ -276,8 +267,6 @@ void ffb_backprop_destroy(struct ffb_trainer_state *state) {
     return;
   for (int i = 0; i < 2; i++)
     ffb_free(state->gradient[i].weights);
-  ffb_free(state->padded);
-  ffb_free(state->padded_scores);
   ffb_parameters_destroy(&state->parameters);
   ffb_plan_destroy(state->plan);
   ffb_free(state);
@@ -318,25 +307,16 @@ bool ffb_backprop_end_epoch(struct ffb_trainer_state *s, struct ffb_epoch_statis
   return true;
 }
 
-static bool predict_rows(struct ffb_trainer_state *s, const uint8_t *images, float *scores, struct ffb_error *error) {
-  return ffb_tensor_write(s->plan, s->predict.images, images, error) && ffb_program_run(s->predict.program, error) &&
-         ffb_tensor_read(s->plan, s->predict.scores, scores, error);
-}
-
+/* The program has a full batch of rows. Where there are fewer, the others hold whatever lay there. */
 bool ffb_backprop_predict(struct ffb_trainer_state *s, const struct ffb_batch *batch, float *scores,
                           struct ffb_error *error) {
-  size_t image = (size_t)s->image_bytes;
-  int64_t full = batch->rows / s->batch * s->batch, rest = batch->rows - full;
-  for (int64_t row = 0; row < full; row += s->batch) {
-    if (!predict_rows(s, batch->images + (size_t)row * image, scores + row * s->classes, error))
+  for (int64_t row = 0; row < batch->rows; row += s->batch) {
+    int64_t rows = batch->rows - row < s->batch ? batch->rows - row : s->batch;
+    if (!ffb_tensor_write_rows(s->plan, s->predict.images, rows, batch->images + row * s->image_bytes, error) ||
+        !ffb_program_run(s->predict.program, error) ||
+        !ffb_tensor_read_rows(s->plan, s->predict.scores, rows, scores + row * s->classes, error))
       return false;
   }
-  if (!rest)
-    return true;
-  memcpy(s->padded, batch->images + (size_t)full * image, (size_t)rest * image);
-  if (!predict_rows(s, s->padded, s->padded_scores, error))
-    return false;
-  memcpy(scores + full * s->classes, s->padded_scores, (size_t)(rest * s->classes) * sizeof *scores);
   return true;
 }
 

@@ -17,7 +17,6 @@ static void destroy(struct ffb_trainer_state *s) {
   ffb_parameters_destroy(&s->parameters);
   ffb_plan_destroy(s->plan);
   ffb_free(s->train);
-  ffb_free(s->padded);
   ffb_free(s->scores);
   ffb_free(s->numbers);
   ffb_free(s->units);
@@ -100,11 +99,9 @@ static bool create(struct ffb_trainer_state **state, const struct ffb_trainer_se
   if (!s)
     return false;
   take_setup(s, setup);
-  s->padded = ffb_allocate((size_t)s->batch * image_bytes(s), 1, error);
   s->scores = ffb_allocate((size_t)(s->batch * s->network->classes), sizeof *s->scores, error);
   s->plan = ffb_plan_create(setup->backend, setup->device, error);
-  if (!s->padded || !s->scores || !s->plan ||
-      !ff_units_make(s->network, s->settings.unit, &s->units, &s->unit_count, error) ||
+  if (!s->scores || !s->plan || !ff_units_make(s->network, s->settings.unit, &s->units, &s->unit_count, error) ||
       !make_tensors(s, setup, error) || !ff_build_programs(s, setup->train_records % setup->batch, error) ||
       !ffb_plan_finish(s->plan, error) || !initialise(s, setup->train_records, error)) {
     destroy(s);
@@ -205,12 +202,13 @@ static bool weights_loaded(struct ffb_trainer_state *s, struct ffb_error *error)
   return ffb_parameters_prepare(&s->parameters, error);
 }
 
+/* The program has a full batch of rows. Where there are fewer, the others hold whatever lay there. */
 static bool predict_batch(struct ffb_trainer_state *s, const uint8_t *images, int64_t rows, float *scores,
                           struct ffb_error *error) {
   int64_t classes = s->network->classes;
   bool by_label = s->settings.goodness != FF_CLASS_GROUPS && s->settings.inference != FF_LINEAR_HEAD;
-  if (!ffb_tensor_write(s->plan, s->predict.images, images, error) || !ffb_program_run(s->predict.program, error) ||
-      !ffb_tensor_read(s->plan, s->predict.scores, s->scores, error))
+  if (!ffb_tensor_write_rows(s->plan, s->predict.images, rows, images, error) ||
+      !ffb_program_run(s->predict.program, error) || !ffb_tensor_read(s->plan, s->predict.scores, s->scores, error))
     return false;
   for (int64_t row = 0; row < rows; row++) {
     for (int64_t c = 0; c < classes; c++)
@@ -224,10 +222,7 @@ static bool predict(struct ffb_trainer_state *s, const struct ffb_batch *batch, 
   size_t image = image_bytes(s);
   for (int64_t row = 0; row < batch->rows; row += s->batch) {
     int64_t rows = batch->rows - row < s->batch ? batch->rows - row : s->batch;
-    const uint8_t *images = batch->images + (size_t)row * image;
-    if (rows < s->batch)
-      images = memcpy(s->padded, images, (size_t)rows * image);
-    if (!predict_batch(s, images, rows, scores + row * s->network->classes, error))
+    if (!predict_batch(s, batch->images + (size_t)row * image, rows, scores + row * s->network->classes, error))
       return false;
   }
   return true;

@@ -11,26 +11,18 @@ bool ff_has_head(const struct ff_settings *settings) {
 
 /* ---- input ---- */
 
-static struct ffb_tensor *emit_input(struct ffb_pass *pass, struct ff_stage *stage, enum ffb_type type,
-                                     const char *name, const int64_t shape[4]) {
-  struct ffb_tensor *tensor = ffb_emit_tensor(pass, FFB_TAG_DATASET, type, name, shape);
-  if (tensor)
-    ffb_program_input(stage->program, tensor);
-  return tensor;
-}
-
 static void emit_batch(struct ffb_trainer_state *s, struct ffb_pass *pass, struct ff_stage *stage, bool training) {
   const int64_t shape[4] = {stage->rows, s->network->height, s->network->width, s->channels};
   const int64_t vector[4] = {stage->rows, 1, 1, 1};
-  stage->images = emit_input(pass, stage, FFB_U8, "images", shape);
+  stage->images = ffb_emit_input(pass, FFB_U8, "images", shape);
   if (!training)
     return;
-  stage->labels = emit_input(pass, stage, FFB_S32, "labels", vector);
-  stage->index = emit_input(pass, stage, FFB_S32, "index", vector);
+  stage->labels = ffb_emit_input(pass, FFB_S32, "labels", vector);
+  stage->index = ffb_emit_input(pass, FFB_S32, "index", vector);
   if (!s->past)
     return;
   const int64_t numbers[4] = {s->unit_count, pass->rows, ff_groups(s), 1};
-  stage->heard = emit_input(pass, stage, FFB_F32, "heard", numbers);
+  stage->heard = ffb_emit_input(pass, FFB_F32, "heard", numbers);
   stage->said = ffb_emit_tensor(pass, FFB_TAG_ACTIVATIONS, FFB_F32, "said", numbers);
   if (stage->said)
     ffb_program_output(stage->program, stage->said);

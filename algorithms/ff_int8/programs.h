@@ -33,7 +33,6 @@ struct ffb_trainer_state {
   struct ff_stage (*train)[2];    /* [unit being trained, or 0 when simultaneous][full, partial batch] */
   int train_count;
   struct ff_stage predict;
-  uint8_t *padded;  /* images of a prediction that does not fill its batch */
   float *scores;    /* one prediction, as the program leaves it */
   float *numbers;   /* a step's dL/dG, with `past` */
   int64_t channels; /* of the images; the network may have one more */
