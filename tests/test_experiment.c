@@ -1,10 +1,10 @@
 /* Whole experiments from outside, on small generated data: what they forecast, what they train again, and where each
  * number of a table comes from. */
 #include "harness/progress.h"
+#include "tests/scratch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -604,20 +604,14 @@ static void progress_is_corrected_by_the_pace(void **state) {
 /* ---- set-up --------------------------------------------------------------------------------------------------------
  */
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  return remove(path);
-}
-
 static int make_folder(void **state) {
   (void)state;
-  snprintf(folder, sizeof folder, "/tmp/ffbench-experiment-XXXXXX");
-  return getcwd(home, sizeof home) && mkdtemp(folder) ? 0 : -1;
+  return getcwd(home, sizeof home) ? scratch_make(folder, sizeof folder) : -1;
 }
 
 static int remove_folder(void **state) {
   (void)state;
-  return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)

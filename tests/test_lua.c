@@ -5,9 +5,9 @@
 #include "harness/registry.h"
 
 #include "base/memory.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,11 +41,6 @@ static json_t *evaluate(const char *text, struct ffb_error *error) {
   json_t *result = lua_host_run(script, "tests/lua/bare", input, &short_limits, error);
   json_decref(input);
   return result;
-}
-
-static void assert_contains(const char *text, const char *part) {
-  if (!strstr(text, part))
-    fail_msg("\"%s\" is not in \"%s\"", part, text);
 }
 
 static void assert_one_line(const char *text) {
@@ -1174,10 +1169,8 @@ static void records_named_in_the_table_exist(void **state) {
 static int set_up(void **state) {
   (void)state;
   struct ffb_error error;
-  const char *temporary = getenv("TMPDIR");
-  snprintf(folder, sizeof folder, "%s/ffbench-lua-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-  if (!mkdtemp(folder))
-    return 1;
+  if (scratch_make(folder, sizeof folder))
+    return -1;
   snprintf(script, sizeof script, "%s/script.lua", folder);
   registry = registry_json(&error);
   if (!registry)
@@ -1185,15 +1178,10 @@ static int set_up(void **state) {
   return !registry;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
-  (void)status, (void)kind, (void)place;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   (void)state;
   json_decref(registry);
-  return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 int main(void) {

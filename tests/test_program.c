@@ -1,6 +1,7 @@
 /* The program from outside: exit statuses and one-line errors, the same bits from the same seed, runs that are killed,
  * interrupted and resumed, checkpoints and places that must be refused. All on small generated data. */
 #include "base/sha256.h"
+#include "tests/scratch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ enum { ARGUMENTS = 48, NAMES = 48, OUTPUT_BYTES = 32768 };
 #define EPOCHS  "--epochs", "2"
 #define NETWORK "--set", "model.hidden=24,16"
 
-static char folder[] = "/tmp/ffbench-program-XXXXXX";
+static char folder[256];
 
 /* ---- spawning ------------------------------------------------------------------------------------------------------
  */
@@ -1200,18 +1201,12 @@ static void documents_say_what_their_reports_say(void **state) {
 
 static int make_folder(void **state) {
   (void)state;
-  snprintf(folder, sizeof folder, "/tmp/ffbench-program-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  return remove(path);
+  return scratch_make(folder, sizeof folder);
 }
 
 static int remove_folder(void **state) {
   (void)state;
-  return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)

@@ -4,9 +4,9 @@
 #include "harness/file.h"
 #include "harness/lua_host.h"
 #include "harness/registry.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -27,11 +27,6 @@ static char folder[PATH_MAX], script[PATH_MAX + 32];
 static json_t *registry, *paper;
 
 /* ---- helpers --------------------------------------------------------------------------------------------------- */
-
-static void assert_contains(const char *text, const char *part) {
-  if (!text || !strstr(text, part))
-    fail_msg("\"%s\" is not in \"%s\"", part, text ? text : "(null)");
-}
 
 static const char *text_of(const json_t *object, const char *key) {
   return json_string_value(json_object_get(object, key));
@@ -652,13 +647,6 @@ static void costs_to_an_accuracy_add_up(void **state) {
 
 /* ---- JUnit ----------------------------------------------------------------------------------------------------- */
 
-static size_t count_of(const char *text, const char *part) {
-  size_t count = 0;
-  for (const char *next = text; (next = strstr(next, part)); next += strlen(part))
-    count++;
-  return count;
-}
-
 /* The exit status of a program that writes to a file; 127 where it is not installed. */
 static int run(const char *const *arguments, const char *to) {
   int status;
@@ -760,26 +748,19 @@ static void gates_on_claims_decide(void **state) {
 static int set_up(void **state) {
   (void)state;
   struct ffb_error error;
-  const char *temporary = getenv("TMPDIR");
-  snprintf(folder, sizeof folder, "%s/ffbench-verdicts-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-  if (!mkdtemp(folder))
-    return 1;
+  if (scratch_make(folder, sizeof folder))
+    return -1;
   snprintf(script, sizeof script, "%s/script.lua", folder);
   registry = registry_json(&error);
   paper = lua_host_run("experiments/paper.lua", "tests/lua/bare", NULL, &lua_host_limits_default, &error);
   return !registry || !paper;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
-  (void)status, (void)kind, (void)place;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   (void)state;
   json_decref(registry);
   json_decref(paper);
-  return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 int main(void) {
