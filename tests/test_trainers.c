@@ -261,7 +261,7 @@ static void gradients_are_handed_over(void **state) {
   for (size_t i = 0; i < COUNT_OF(hidden) * COUNT_OF(options) * 2; i++)
     check_handed_over(&(struct recipe){.algorithm = "bp_fp32",
                                        .hidden = hidden[i / 6],
-                                       .bias = i % 2,
+                                       .bias = (i + i / 2) % 2,
                                        .options = options[i / 2 % 3],
                                        .backend = backends[i % 2],
                                        .mean = 0.25f,
