@@ -174,10 +174,14 @@ static void texts_cannot_become_commands(void **state) {
   assert_null(strstr(script, "\nset output"));
   ffb_free(script);
   struct ffb_error error = {0};
-  if (!plot_figure(figure, folder, "", &error))
+  bool drawn = plot_figure(figure, folder, "", &error);
+  json_decref(figure);
+  if (!drawn)
     fail_msg("%s", error.message);
   assert_false(exists("ran"));
-  json_decref(figure);
+  if (!plot_available())
+    skip();
+  assert_true(exists("one.svg"));
 }
 
 static void assert_refused(json_t *description, const char *part) {

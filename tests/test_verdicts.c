@@ -664,19 +664,23 @@ static int run(const char *const *arguments, const char *to) {
 }
 
 /* What parsers that are none of ours read in a file, by XPath and by ElementTree; one that is not installed is left
- * out. */
-static void assert_query(const char *path, const char *xpath, const char *python, const char *expected) {
+ * out, and said so. Returns how many there were. */
+static int assert_query(const char *path, const char *xpath, const char *python, const char *expected) {
   static const char prologue[] = "import sys, xml.etree.ElementTree as e; r = e.parse(sys.argv[1]).getroot(); print";
   char code[512], out[PATH_MAX + 32];
   snprintf(code, sizeof code, "%s(%s)", prologue, python);
   snprintf(out, sizeof out, "%s/answer", folder);
   const char *const commands[][6] = {{"xmllint", "--xpath", xpath, path, NULL}, {"python3", "-c", code, path, NULL}};
+  int parsers = 0;
   for (size_t i = 0; i < 2; i++) {
     struct ffb_error error;
     size_t bytes;
     int status = run(commands[i], out);
-    if (status == 127)
+    if (status == 127) {
+      print_message("# %s is not installed: it did not read the XML\n", commands[i][0]);
       continue;
+    }
+    parsers++;
     assert_int_equal(status, 0);
     char *answer_text = file_read(out, &bytes, &error);
     assert_non_null(answer_text);
@@ -684,6 +688,7 @@ static void assert_query(const char *path, const char *xpath, const char *python
     assert_string_equal(answer_text, expected);
     ffb_free(answer_text);
   }
+  return parsers;
 }
 
 /* Two gates, one of them failed, and one claim whose text wants escaping. */
@@ -708,7 +713,10 @@ static void junit_is_what_parsers_read(void **state) {
   assert_contains(text, "name=\"c: mlp, a &lt; &quot;b&quot; &amp; bp_int8\"");
   snprintf(path, sizeof path, "%s/junit.xml", folder);
   assert_true(file_replace(path, text, strlen(text), "", &error));
-  assert_query(path, "count(//testcase)", "len(r.findall('.//testcase'))", "3");
+  if (!assert_query(path, "count(//testcase)", "len(r.findall('.//testcase'))", "3")) {
+    json_decref(result);
+    skip();
+  }
   assert_query(path, "count(//failure)", "len(r.findall('.//failure'))", "1");
   assert_query(path, "string(//failure/@message)", "r.find('.//failure').get('message')",
                "98.5 ±0.25 % (not reproduced)");
