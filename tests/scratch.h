@@ -1,7 +1,8 @@
-/* A folder of a test's own, and what is found in texts. */
+/* A folder of a test's own, programs that are run, and what is found in texts. */
 #ifndef FFB_TESTS_SCRATCH_H
 #define FFB_TESTS_SCRATCH_H
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -29,6 +32,22 @@ static inline int scratch_remove_entry(const char *path, const struct stat *stat
 /* With all that is in it. */
 static inline int scratch_remove(const char *folder) {
   return nftw(folder, scratch_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The exit status of a program that writes to a file; 127 where it is not installed. */
+static inline int run_program(const char *const *arguments, const char *to) {
+  int status;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    int opened = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (opened < 0 || dup2(opened, STDOUT_FILENO) < 0)
+      _exit(126);
+    execvp(arguments[0], (char *const *)arguments);
+    _exit(127);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static inline void assert_contains(const char *text, const char *part) {

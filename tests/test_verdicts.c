@@ -6,7 +6,6 @@
 #include "harness/registry.h"
 #include "tests/scratch.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -16,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -647,22 +644,6 @@ static void costs_to_an_accuracy_add_up(void **state) {
 
 /* ---- JUnit ----------------------------------------------------------------------------------------------------- */
 
-/* The exit status of a program that writes to a file; 127 where it is not installed. */
-static int run(const char *const *arguments, const char *to) {
-  int status;
-  pid_t child = fork();
-  assert_true(child >= 0);
-  if (child == 0) {
-    int opened = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (opened < 0 || dup2(opened, STDOUT_FILENO) < 0)
-      _exit(126);
-    execvp(arguments[0], (char *const *)arguments);
-    _exit(127);
-  }
-  assert_int_equal(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 /* What parsers that are none of ours read in a file, by XPath and by ElementTree; one that is not installed is left
  * out, and said so. Returns how many there were. */
 static int assert_query(const char *path, const char *xpath, const char *python, const char *expected) {
@@ -675,7 +656,7 @@ static int assert_query(const char *path, const char *xpath, const char *python,
   for (size_t i = 0; i < 2; i++) {
     struct ffb_error error;
     size_t bytes;
-    int status = run(commands[i], out);
+    int status = run_program(commands[i], out);
     if (status == 127) {
       print_message("# %s is not installed: it did not read the XML\n", commands[i][0]);
       continue;
