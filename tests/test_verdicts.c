@@ -732,6 +732,86 @@ static void gates_on_claims_decide(void **state) {
   }
 }
 
+/* ---- single runs ----------------------------------------------------------------------------------------------- */
+
+/* Of BP-FP32 and then BP-INT8, three seeds each; one is missing, or shared the machine with other programs. */
+struct runs {
+  double accuracy[2][3];
+  const char *missing, *shared; /* "row seed", or null */
+};
+
+static bool is_named(const char *name, const json_t *cell, json_int_t seed) {
+  char own[64];
+  snprintf(own, sizeof own, "%s %d", text_of(cell, "row"), (int)seed);
+  return name && strcmp(name, own) == 0;
+}
+
+static json_t *check_runs(const char *fields, const struct runs *runs) {
+  write_script("return experiment { name = 'x', profiles = { quick = { seeds = { 1, 2, 3 } } },\n"
+               "  models = { mlp = { dataset = 'mnist' } }, algorithms = { { 'bp_fp32' }, { 'bp_int8' } }, %s }\n",
+               fields);
+  json_t *plan = answer("plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t index;
+  json_array_foreach(cells_of(plan), index, cell) {
+    json_int_t seed = json_integer_value(json_object_get(json_object_get(cell, "config"), "seed"));
+    double accuracy = runs->accuracy[strcmp(text_of(cell, "row"), "bp_int8") == 0][seed - 1];
+    json_t *record = is_named(runs->missing, cell, seed) ? NULL : make_record(cell, accuracy, 1, 1, 1, "CPU");
+    if (is_named(runs->shared, cell, seed))
+      json_object_set_new(json_object_get(record, "provenance"), "own_machine", json_false());
+    json_array_append_new(cells, found(cell, record));
+  }
+  json_decref(plan);
+  return answer("check", "quick", cells);
+}
+
+/* Whichever of the two shared the machine; their accuracies compare all the same. */
+static void time_is_compared_on_a_machine_of_ones_own(void **state) {
+  (void)state;
+  static const char *const shared[] = {"bp_fp32 2", "bp_int8 3", NULL};
+  for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+    for (int time = 0; time < 2; time++) {
+      struct runs runs = {.accuracy = {{90, 90, 90}, {90, 90, 90}}, .shared = shared[i]};
+      char fields[512];
+      snprintf(fields, sizeof fields,
+               "claims = { { id = 'c', text = 't', place = 'p', kind = 'share', model = 'mlp', row = 'bp_int8',\n"
+               "  base = 'bp_fp32', metric = '%s', at_most = 100 } }",
+               time ? "time" : "accuracy");
+      json_t *result = check_runs(fields, &runs);
+      const json_t *entry = json_array_get(json_object_get(result, "verdicts"), 0);
+      bool judged = !shared[i] || !time;
+      assert_string_equal(text_of(entry, "verdict"), judged ? "reproduced" : "not measured");
+      if (!judged)
+        assert_contains(text_of(entry, "reason"), "other programs used the machine");
+      json_decref(result);
+    }
+}
+
+/* The mean within bounds, and no run missing. */
+static void gates_hold_their_bounds(void **state) {
+  (void)state;
+  static const struct {
+    const char *bounds;
+    double first; /* of three accuracies; the others are 90 */
+    const char *missing;
+    json_int_t failed;
+  } cases[] = {{"at_least = 90", 90, NULL, 0},
+               {"at_least = 90", 89, NULL, 1},
+               {"at_most = 90", 90, NULL, 0},
+               {"at_most = 90", 91, NULL, 1},
+               {"at_least = 80, at_most = 95", 90, NULL, 0},
+               {"at_least = 80, at_most = 95", 120, NULL, 1},
+               {"at_least = 80", 90, "bp_fp32 1", 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct runs runs = {.accuracy = {{cases[i].first, 90, 90}, {90, 90, 90}}, .missing = cases[i].missing};
+    char fields[256];
+    snprintf(fields, sizeof fields, "gates = { quick = { { row = 'bp_fp32', metric = 'accuracy', %s } } }",
+             cases[i].bounds);
+    json_t *result = check_runs(fields, &runs);
+    assert_int_equal(json_integer_value(json_object_get(result, "failed")), cases[i].failed);
+    json_decref(result);
+  }
+}
+
 /* ---- set-up ---------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state) {
@@ -754,13 +834,22 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(quantiles_are_those_of_students_t), cmocka_unit_test(chances_have_closed_forms),
-      cmocka_unit_test(intervals_and_seeds_agree),         cmocka_unit_test(verdicts_follow_from_intervals),
-      cmocka_unit_test(wrong_claims_are_refused),          cmocka_unit_test(table1_reproduces_itself),
-      cmocka_unit_test(table5_reproduces_itself),          cmocka_unit_test(figure6_reproduces_itself),
-      cmocka_unit_test(lists_follow_their_records),        cmocka_unit_test(claims_without_records_say_so),
-      cmocka_unit_test(contradictions_are_arithmetic),     cmocka_unit_test(costs_to_an_accuracy_add_up),
-      cmocka_unit_test(junit_is_what_parsers_read),        cmocka_unit_test(gates_on_claims_decide),
+      cmocka_unit_test(quantiles_are_those_of_students_t),
+      cmocka_unit_test(chances_have_closed_forms),
+      cmocka_unit_test(intervals_and_seeds_agree),
+      cmocka_unit_test(verdicts_follow_from_intervals),
+      cmocka_unit_test(wrong_claims_are_refused),
+      cmocka_unit_test(table1_reproduces_itself),
+      cmocka_unit_test(table5_reproduces_itself),
+      cmocka_unit_test(figure6_reproduces_itself),
+      cmocka_unit_test(lists_follow_their_records),
+      cmocka_unit_test(claims_without_records_say_so),
+      cmocka_unit_test(contradictions_are_arithmetic),
+      cmocka_unit_test(costs_to_an_accuracy_add_up),
+      cmocka_unit_test(junit_is_what_parsers_read),
+      cmocka_unit_test(gates_on_claims_decide),
+      cmocka_unit_test(time_is_compared_on_a_machine_of_ones_own),
+      cmocka_unit_test(gates_hold_their_bounds),
   };
   return cmocka_run_group_tests_name("verdicts", tests, set_up, tear_down);
 }
