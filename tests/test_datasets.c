@@ -3,8 +3,8 @@
 #include "datasets/dataset.h"
 #include "datasets/files.h"
 #include "datasets/fingerprint.h"
+#include "tests/scratch.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,21 +28,14 @@ struct blob {
 static char root[PATH_BYTES - 128]; /* the test's own empty directory */
 static char real_data[PATH_BYTES];  /* FFBENCH_DATA as the tests were started, or "" */
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  return remove(path);
-}
-
 static int make_root(void **state) {
   (void)state;
-  const char *temporary = getenv("TMPDIR");
-  snprintf(root, sizeof root, "%s/ffbench-test-XXXXXX", temporary ? temporary : "/tmp");
-  return mkdtemp(root) ? 0 : -1;
+  return scratch_make(root, sizeof root);
 }
 
 static int remove_root(void **state) {
   (void)state;
-  return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(root);
 }
 
 static void place(char path[PATH_BYTES], const char *name) {

@@ -5,9 +5,9 @@
 #include "harness/registry.h"
 
 #include "base/memory.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,11 +41,6 @@ static json_t *evaluate(const char *text, struct ffb_error *error) {
   json_t *result = lua_host_run(script, "tests/lua/bare", input, &short_limits, error);
   json_decref(input);
   return result;
-}
-
-static void assert_contains(const char *text, const char *part) {
-  if (!strstr(text, part))
-    fail_msg("\"%s\" is not in \"%s\"", part, text);
 }
 
 static void assert_one_line(const char *text) {
@@ -875,45 +870,6 @@ static void readings_are_swept_at_every_size(void **state) {
   }
 }
 
-static bool list_has(const json_t *options, const char *name) {
-  const json_t *option;
-  size_t i;
-  json_array_foreach(options, i, option) if (strcmp(text_of(option, "name"), name) == 0) return true;
-  return false;
-}
-
-/* As an option of every run, of an algorithm or of a network. */
-static bool is_option(const char *name) {
-  static const char *const kinds[] = {"algorithms", "models"};
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    const json_t *part;
-    size_t k;
-    json_array_foreach(json_object_get(registry, kinds[i]), k,
-                       part) if (list_has(json_object_get(part, "options"), name)) return true;
-  }
-  return list_has(json_object_get(registry, "run"), name);
-}
-
-/* `name=value` in docs/readings.md. */
-static void documented_readings_are_options(void **state) {
-  (void)state;
-  struct ffb_error error;
-  size_t bytes, found = 0;
-  char *text = file_read("docs/readings.md", &bytes, &error), name[64];
-  assert_non_null(text);
-  for (const char *at = strchr(text, '`'); at; at = strchr(at + 1, '`')) {
-    size_t length = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz_0123456789");
-    if (length == 0 || length >= sizeof name || at[1 + length] != '=')
-      continue;
-    snprintf(name, sizeof name, "%.*s", (int)length, at + 1);
-    if (!is_option(name))
-      fail_msg("docs/readings.md: there is no option %s", name);
-    found++;
-  }
-  assert_true(found > 30);
-  ffb_free(text);
-}
-
 /* What docs/edit-an-experiment.md shows: a report of the author's own. */
 static void author_writes_a_report(void **state) {
   (void)state;
@@ -1174,10 +1130,8 @@ static void records_named_in_the_table_exist(void **state) {
 static int set_up(void **state) {
   (void)state;
   struct ffb_error error;
-  const char *temporary = getenv("TMPDIR");
-  snprintf(folder, sizeof folder, "%s/ffbench-lua-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-  if (!mkdtemp(folder))
-    return 1;
+  if (scratch_make(folder, sizeof folder))
+    return -1;
   snprintf(script, sizeof script, "%s/script.lua", folder);
   registry = registry_json(&error);
   if (!registry)
@@ -1185,15 +1139,10 @@ static int set_up(void **state) {
   return !registry;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
-  (void)status, (void)kind, (void)place;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   (void)state;
   json_decref(registry);
-  return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 int main(void) {
@@ -1228,7 +1177,6 @@ int main(void) {
       cmocka_unit_test(gradients_are_told_by_depth),
       cmocka_unit_test(readings_have_verdicts),
       cmocka_unit_test(readings_are_swept_at_every_size),
-      cmocka_unit_test(documented_readings_are_options),
       cmocka_unit_test(author_writes_a_report),
       cmocka_unit_test(report_fits_a_terminal),
       cmocka_unit_test(report_is_the_same_every_time),

@@ -5,9 +5,9 @@
 #include "harness/meters/memory.h"
 #include "harness/meters/meter.h"
 #include "harness/meters/window.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,8 +133,7 @@ static int setup(void **state) {
   struct world *world = calloc(1, sizeof *world);
   if (!world)
     return -1;
-  snprintf(world->root, sizeof world->root, "/tmp/ffbench-meters-XXXXXX");
-  if (!mkdtemp(world->root)) {
+  if (scratch_make(world->root, sizeof world->root)) {
     free(world);
     return -1;
   }
@@ -144,14 +143,9 @@ static int setup(void **state) {
   return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk) {
-  (void)status, (void)type, (void)walk;
-  return remove(path);
-}
-
 static int teardown(void **state) {
   struct world *world = *state;
-  int code = nftw(world->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  int code = scratch_remove(world->root);
   free(world);
   return code;
 }
@@ -195,11 +189,6 @@ static struct meter_result measure(struct world *world, double seconds, double s
 static void assert_near(double value, double truth, double relative) {
   if (!(fabs(value - truth) <= relative * fabs(truth)))
     fail_msg("%.9g is not within %g of %.9g", value, relative, truth);
-}
-
-static void assert_contains(const char *text, const char *part) {
-  if (!strstr(text, part))
-    fail_msg("\"%s\" does not contain \"%s\"", text, part);
 }
 
 /* ---- INA3221 ---- */

@@ -97,11 +97,9 @@ static struct watch watch_recipe(const struct recipe *recipe, const char *name) 
 
 static void calls_execute_what_their_shapes_say(void **state) {
   (void)state;
-  for (size_t i = 0; i < COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes); i++) {
-    const struct recipe *recipe =
-        i < COUNT_OF(int8_recipes) ? &int8_recipes[i] : &fp32_recipes[i - COUNT_OF(int8_recipes)];
-    bool int8 = i < COUNT_OF(int8_recipes),
-         searches = strstr(recipe->algorithm, "ui8") || strstr(recipe->algorithm, "gdai8");
+  for (size_t i = 0; i < MLP_RECIPES; i++) {
+    const struct recipe *recipe = mlp_recipe(i);
+    bool int8 = is_int8_recipe(i), searches = strstr(recipe->algorithm, "ui8") || strstr(recipe->algorithm, "gdai8");
     struct watch watch = watch_recipe(recipe, recipe_name(recipe));
     assert_true(int8 ? watch.executed.mac_s8 > 0 && !watch.executed.mac_f32 : watch.executed.mac_f32 > 0);
     assert_int_equal(watch.shapes.padding, 0);
@@ -159,11 +157,8 @@ static struct ffb_operation_count count_plan(const struct recipe *recipe, const 
 /* Fused forms are counted like what they are made of, so what was counted on the reference holds elsewhere. */
 static void fused_forms_count_like_compositions(void **state) {
   (void)state;
-  size_t mlps = COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes);
-  for (size_t i = 0; i < mlps + COUNT_OF(networks); i++) {
-    const struct recipe *recipe = i >= mlps                    ? &networks[i - mlps]
-                                  : i < COUNT_OF(int8_recipes) ? &int8_recipes[i]
-                                                               : &fp32_recipes[i - COUNT_OF(int8_recipes)];
+  for (size_t i = 0; i < MLP_RECIPES + COUNT_OF(networks); i++) {
+    const struct recipe *recipe = i < MLP_RECIPES ? mlp_recipe(i) : &networks[i - MLP_RECIPES];
     struct ffb_operation_count reference = count_plan(recipe, &ffb_backend_reference);
     struct ffb_operation_count cpu = count_plan(recipe, &ffb_backend_cpu);
     if (memcmp(&reference, &cpu, sizeof cpu) != 0)

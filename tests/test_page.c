@@ -2,11 +2,11 @@
 #include "base/memory.h"
 #include "harness/file.h"
 #include "harness/plot.h"
+#include "tests/scratch.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -22,7 +22,7 @@
 
 enum { ARGUMENTS = 24, DEPTH = 32, NAME_BYTES = 32, FILES = 8, SECONDS_MAX = 60 };
 
-static char folder[] = "/tmp/ffbench-page-XXXXXX", program[PATH_MAX], page_path[PATH_MAX], records[PATH_MAX];
+static char folder[256], program[PATH_MAX], page_path[PATH_MAX], records[PATH_MAX];
 static const char trace[] = "\xee\x80\x80"; /* opens what the reports put behind a number */
 static char *page;
 
@@ -494,7 +494,7 @@ static void telephone_shows_it(void **state) {
 static int prepare(void **state) {
   static const char *const scripts[] = {"alpha.lua", "beta.lua", "gamma.lua"};
   (void)state;
-  if (!mkdtemp(folder) || !realpath(FFB_BUILD_DIRECTORY "/ffbench", program))
+  if (scratch_make(folder, sizeof folder) || !realpath(FFB_BUILD_DIRECTORY "/ffbench", program))
     return -1;
   snprintf(page_path, sizeof page_path, "%s/results/report.html", folder);
   snprintf(records, sizeof records, "%s/results/records", folder);
@@ -512,15 +512,10 @@ static int prepare(void **state) {
   return 0;
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place) {
-  (void)status, (void)kind, (void)place;
-  return remove(path);
-}
-
 static int clean(void **state) {
   (void)state;
   ffb_free(page);
-  return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 int main(void) {

@@ -837,8 +837,8 @@ static void planned_peak_is_the_observed_one(void **state) {
   struct records *records = *state;
   static const struct ffb_backend *const backends[] = {&ffb_backend_reference, &ffb_backend_cpu};
   for (size_t b = 0; b < COUNT_OF(backends); b++) {
-    for (size_t i = 0; i < COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes); i++) {
-      struct recipe recipe = i < COUNT_OF(int8_recipes) ? int8_recipes[i] : fp32_recipes[i - COUNT_OF(int8_recipes)];
+    for (size_t i = 0; i < MLP_RECIPES; i++) {
+      struct recipe recipe = *mlp_recipe(i);
       recipe.backend = backends[b];
       assert_planned_is_observed(&recipe, records);
     }
@@ -888,9 +888,9 @@ static void plan_without_memory_fails_cleanly(void **state) {
 static void trainer_without_memory_fails_cleanly(void **state) {
   (void)state;
   static const struct ffb_backend *const backends[] = {&ffb_backend_reference, &ffb_backend_cpu};
-  for (size_t i = 0; i < 2 * (COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes)); i++) {
+  for (size_t i = 0; i < 2 * MLP_RECIPES; i++) {
     size_t k = i / 2;
-    struct recipe recipe = k < COUNT_OF(int8_recipes) ? int8_recipes[k] : fp32_recipes[k - COUNT_OF(int8_recipes)];
+    struct recipe recipe = *mlp_recipe(k);
     recipe.backend = backends[i % 2];
     struct subject s;
     subject_begin(&s, &recipe);

@@ -1,12 +1,14 @@
 /* The program from outside: exit statuses and one-line errors, the same bits from the same seed, runs that are killed,
  * interrupted and resumed, checkpoints and places that must be refused. All on small generated data. */
 #include "base/sha256.h"
+#include "tests/scratch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,7 +36,7 @@ enum { ARGUMENTS = 48, NAMES = 48, OUTPUT_BYTES = 32768 };
 #define EPOCHS  "--epochs", "2"
 #define NETWORK "--set", "model.hidden=24,16"
 
-static char folder[] = "/tmp/ffbench-program-XXXXXX";
+static char folder[256];
 
 /* ---- spawning ------------------------------------------------------------------------------------------------------
  */
@@ -863,6 +865,51 @@ static void gradients_are_in_the_record(void **state) {
   json_decref(record);
 }
 
+/* The layers' statistics before training. */
+static json_t *gradients_before(const char *name, const char *const *more) {
+  const char *arguments[ARGUMENTS] = {"train", "--algorithm",       "bp_fp32", SMALL,      NETWORK,  "--epochs",
+                                      "0",     "--gradient-layers", "all",     "--record", in(name), "--quiet"};
+  int count = 0;
+  while (arguments[count])
+    count++;
+  while (*more)
+    arguments[count++] = *more++;
+  assert_succeeds(wait_for(start(PROGRAM, arguments)));
+  json_t *record = load(in(name));
+  json_t *layers = json_incref(json_object_get(json_array_get(field(record, "gradients"), 0), "layers"));
+  json_decref(record);
+  assert_int_equal(json_array_size(layers), 3);
+  return layers;
+}
+
+/* Of 279 training records the first 50: those that --train-limit keeps, as they lie in the data, and each weighs the
+ * same whether they come in one batch or in batches of 30 and 20. */
+static void gradients_are_those_of_the_first_records(void **state) {
+  static const char *const measures[] = {"mean", "deviation", "minimum", "maximum", "median_absolute", "kurtosis"};
+  (void)state;
+  json_t *found = gradients_before("r.json", LIST("--gradient-statistics", "50"));
+  json_t *limited = gradients_before("limited.json", LIST("--train-limit", "50", "--gradient-statistics", "1000"));
+  json_t *augmented =
+      gradients_before("augmented.json", LIST("--gradient-statistics", "50", "--crop-padding", "4", "--flip"));
+  json_t *at_once = gradients_before("at_once.json", LIST("--gradient-statistics", "50", "--batch", "50"));
+  json_t *others = gradients_before("others.json", LIST("--gradient-statistics", "49"));
+  assert_true(json_equal(found, limited));
+  assert_true(json_equal(found, augmented));
+  assert_false(json_equal(found, others));
+  for (size_t l = 0; l < 3; l++)
+    for (size_t i = 0; i < sizeof measures / sizeof *measures; i++) {
+      double one = number_of(json_array_get(found, l), measures[i]);
+      double other = number_of(json_array_get(at_once, l), measures[i]);
+      if (fabs(other - one) > 1e-5 * fabs(one) + 1e-9)
+        fail_msg("%s: %.9g in two batches, %.9g in one", measures[i], one, other);
+    }
+  json_decref(found);
+  json_decref(limited);
+  json_decref(augmented);
+  json_decref(at_once);
+  json_decref(others);
+}
+
 static void gradients_that_cannot_be_had_are_refused(void **state) {
   static const struct {
     const char *algorithm, *layers, *says;
@@ -1235,18 +1282,12 @@ static void documents_say_what_their_reports_say(void **state) {
 
 static int make_folder(void **state) {
   (void)state;
-  snprintf(folder, sizeof folder, "/tmp/ffbench-program-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  return remove(path);
+  return scratch_make(folder, sizeof folder);
 }
 
 static int remove_folder(void **state) {
   (void)state;
-  return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  return scratch_remove(folder);
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
@@ -1283,6 +1324,7 @@ int main(void) {
       CASE(killed_ff_int8_ends_with_the_same_weights),
       CASE(gradients_change_no_weight),
       CASE(gradients_are_in_the_record),
+      CASE(gradients_are_those_of_the_first_records),
       CASE(gradients_that_cannot_be_had_are_refused),
       CASE(killed_run_keeps_its_gradients),
       CASE(interrupted_run_leaves_a_checkpoint),

@@ -16,8 +16,8 @@
 #include "harness/registry.h"
 #include "harness/run.h"
 #include "harness/value.h"
+#include "tests/scratch.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,18 +39,12 @@ enum { PATH_BYTES = 256 };
 
 static int make_folder(void **state) {
   char *folder = test_malloc(PATH_BYTES);
-  snprintf(folder, PATH_BYTES, "/tmp/ffbench-run-XXXXXX");
   *state = folder;
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  return remove(path);
+  return scratch_make(folder, PATH_BYTES);
 }
 
 static int remove_folder(void **state) {
-  int result = nftw(*state, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  int result = scratch_remove(*state);
   test_free(*state);
   return result;
 }

@@ -261,7 +261,7 @@ static void gradients_are_handed_over(void **state) {
   for (size_t i = 0; i < COUNT_OF(hidden) * COUNT_OF(options) * 2; i++)
     check_handed_over(&(struct recipe){.algorithm = "bp_fp32",
                                        .hidden = hidden[i / 6],
-                                       .bias = i % 2,
+                                       .bias = (i + i / 2) % 2,
                                        .options = options[i / 2 % 3],
                                        .backend = backends[i % 2],
                                        .mean = 0.25f,
@@ -532,9 +532,9 @@ static void step_program(const struct subject *s, bool partial, char *name, size
 static void counts_are_those_of_the_programs(void **state) {
   (void)state;
   static const struct ffb_backend *const backends[] = {&ffb_backend_reference, &ffb_backend_cpu};
-  for (size_t i = 0; i < 2 * (COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes)); i++) {
+  for (size_t i = 0; i < 2 * MLP_RECIPES; i++) {
     size_t k = i / 2;
-    struct recipe recipe = k < COUNT_OF(int8_recipes) ? int8_recipes[k] : fp32_recipes[k - COUNT_OF(int8_recipes)];
+    struct recipe recipe = *mlp_recipe(k);
     struct subject s;
     recipe.backend = backends[i % 2];
     subject_make(&s, &recipe);
@@ -1478,9 +1478,9 @@ static void check_rows(struct subject *s, const struct records *records, const c
 
 static void rows_are_predicted_one_by_one(void **state) {
   static const struct ffb_backend *const backends[] = {&ffb_backend_reference, &ffb_backend_cpu};
-  for (size_t i = 0; i < 2 * (COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes)); i++) {
+  for (size_t i = 0; i < 2 * MLP_RECIPES; i++) {
     size_t k = i / 2;
-    struct recipe recipe = k < COUNT_OF(int8_recipes) ? int8_recipes[k] : fp32_recipes[k - COUNT_OF(int8_recipes)];
+    struct recipe recipe = *mlp_recipe(k);
     struct subject s;
     recipe.backend = backends[i % 2];
     recipe.threads = 2;
@@ -1664,8 +1664,8 @@ static void copy_state(struct subject *to, struct subject *from) {
 
 /* What is copied after five of twelve steps, in mid-epoch, goes on as if nothing had happened. */
 static void copied_state_goes_on_with_the_same_bits(void **state) {
-  for (size_t i = 0; i < COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes); i++) {
-    struct recipe recipe = i < COUNT_OF(int8_recipes) ? int8_recipes[i] : fp32_recipes[i - COUNT_OF(int8_recipes)];
+  for (size_t i = 0; i < MLP_RECIPES; i++) {
+    struct recipe recipe = *mlp_recipe(i);
     struct subject whole, second;
     recipe.backend = &ffb_backend_cpu;
     subject_make(&whole, &recipe);

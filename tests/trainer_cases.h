@@ -98,6 +98,19 @@ static inline void records_free(struct records *records) {
   free(records->index);
 }
 
+/* As cmocka's fixtures: ten colour images of 16 x 16. */
+static inline int small_images_make(void **state) {
+  static struct records records;
+  records_make(&records, 10, 16 * 16 * 3);
+  *state = &records;
+  return 0;
+}
+
+static inline int small_images_free(void **state) {
+  records_free(*state);
+  return 0;
+}
+
 static inline struct ffb_batch batch_of(const struct records *records, int64_t first, int64_t rows) {
   return (struct ffb_batch){.rows = rows,
                             .images = records->images + first * records->image,
@@ -329,6 +342,20 @@ static inline void assert_same_state(struct subject *a, struct subject *b, const
     fail_msg("%s: %s differs", what, difference);
 }
 
+/* A further step, of which the trainer says that its output was the first that was not finite. */
+static inline void assert_diverges(struct subject *s, const struct records *records, int64_t step, const char *where) {
+  struct ffb_error error = {0};
+  struct ffb_epoch_statistics statistics;
+  bool diverged = false;
+  train(s, records, step, 1);
+  GOOD(s->trainer->diverged(s->state, &diverged, &error), &error);
+  assert_true(diverged);
+  GOOD(s->trainer->end_epoch(s->state, &statistics, &error), &error);
+  assert_string_equal(statistics.not_finite_where, where);
+  assert_int_equal(statistics.not_finite_step, step);
+  assert_true(statistics.not_finite > 0);
+}
+
 /* What may run in FP32 whatever the trainer: it multiplies no matrices. An operator that is not here has to be counted,
  * so that none escapes a trace because nobody counts its products. */
 static const bool multiplies_nothing[FFB_OPERATOR_COUNT] = {
@@ -468,6 +495,17 @@ static const struct recipe fp32_recipes[] = {
     {.algorithm = "bp_fp32", .options = "update=separate weight_decay=0.01", .bias = true, .hidden = "24,20,18"},
     {.algorithm = "bp_fp32", .options = "optimiser=adam learning_rate=0.01", .bias = true},
 };
+
+enum { MLP_RECIPES = COUNT_OF(int8_recipes) + COUNT_OF(fp32_recipes) };
+
+static inline bool is_int8_recipe(size_t number) {
+  return number < COUNT_OF(int8_recipes);
+}
+
+/* All of these, the INT8 ones first. */
+static inline const struct recipe *mlp_recipe(size_t number) {
+  return is_int8_recipe(number) ? &int8_recipes[number] : &fp32_recipes[number - COUNT_OF(int8_recipes)];
+}
 
 /* How a failing case names its recipe. */
 static inline const char *recipe_name(const struct recipe *recipe) {
