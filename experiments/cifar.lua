@@ -13,9 +13,8 @@ local function report(results)
       { title = "Seeds", align = "right" }, { title = "Test %", align = "right" },
       { title = "Validation %", align = "right" }, { title = "Time s", align = "right" } }
     for _, row in ipairs(model.rows) do
-      local record = row:record()
-      list:add(row.title .. (row.note and results:note(row.note) or ""), record and tostring(#record.epochs) or "-",
-        tostring(#row:numbers("accuracy")), row:text("accuracy"), row:text("validation"), row:text("time"))
+      list:add(row.title .. (row.note and results:note(row.note) or ""), row:plain("epochs", "%.4g"),
+        row:seeds_text("accuracy"), row:text("accuracy"), row:text("validation"), row:text("time"))
     end
     table.move({ { heading = model.title }, list }, 1, 2, #blocks + 1, blocks)
   end

@@ -27,8 +27,7 @@ local function report(results)
       { title = "Validation %", align = "right" }, { title = "Epochs", align = "right" },
       { title = "Time s", align = "right" }, { title = "Memory MiB", align = "right" } }
     for _, row in ipairs(model.rows) do
-      local record = row:record()
-      list:add(row.title, row:text("accuracy"), row:text("validation"), record and tostring(#record.epochs) or "-",
+      list:add(row.title, row:text("accuracy"), row:text("validation"), row:plain("epochs", "%.4g"),
         row:text("time"), row:text("memory"))
     end
     table.move({ { heading = model.title }, list }, 1, 2, #blocks + 1, blocks)

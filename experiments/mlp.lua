@@ -8,9 +8,8 @@ local function report(results)
     { title = "Seeds", align = "right" }, { title = "Test %", align = "right" }, { title = "Validation %", align = "right" },
     { title = "Time s", align = "right" } }
   for _, row in ipairs(model.rows) do
-    local record = row:record()
-    list:add(row.title .. (row.note and results:note(row.note) or ""), record and tostring(#record.epochs) or "-",
-      tostring(#row:numbers("accuracy")), row:text("accuracy"), row:text("validation"), row:text("time"))
+    list:add(row.title .. (row.note and results:note(row.note) or ""), row:plain("epochs", "%.4g"),
+      row:seeds_text("accuracy"), row:text("accuracy"), row:text("validation"), row:text("time"))
   end
   return { { heading = model.title }, list,
     "Accuracy on the test set, read once after the last epoch; mean over seeds ± sample standard deviation." }

@@ -15,7 +15,7 @@ end
 
 local function difference_text(row, base)
   local value, other = row and row:mean("accuracy"), base and base:mean("accuracy")
-  return value and other and ("%+.2f"):format(value - other) or "-"
+  return value and other and row:traced(("%+.2f"):format(value - other), "accuracy", base) or "-"
 end
 
 local function accuracy_table(results)

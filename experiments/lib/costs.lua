@@ -165,11 +165,7 @@ local function detail_table(model)
   end
   local list = tables.new(columns)
   for _, row in ipairs(model.rows) do
-    local count, record = #row:numbers("time_per_epoch"), row:record()
-    local epochs = record and #(record.epochs or {}) or 0
-    list:add(row.title, row:traced(count > 0 and tostring(count) or "-", "time_per_epoch"),
-      row:traced(epochs > 0 and tostring(epochs) or "-", "time_per_epoch"), row:plain("step"),
-      row:text("resident"))
+    list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:plain("step"), row:text("resident"))
   end
   return list
 end

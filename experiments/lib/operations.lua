@@ -110,7 +110,7 @@ end
 local function shown(row, name)
   local gap = row:gap(name)
   local number = row:numbers(name)[1]
-  return (number and whole(number) or "-") .. (gap and row.results:note(gap) or "")
+  return row:traced(number and whole(number) or "-", name) .. (gap and row.results:note(gap) or "")
 end
 
 local function printed(row, name)
@@ -154,7 +154,8 @@ end
 
 local function passes(row)
   local record, number = row:record(), row:numbers("predicting")[1]
-  return number and ("%g"):format(number / weights_of(row, record) / record.config.batch) or "-"
+  local count = number and ("%g"):format(number / weights_of(row, record) / record.config.batch) or "-"
+  return row:traced(count, "predicting")
 end
 
 local function share(row)

@@ -12,6 +12,7 @@
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
+--   row:seeds_text(metric)   how many seeds have it
 --   row:traced(text, metric) a number that the report made itself of this row's metric, with the way to its records
 -- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
 -- ("time.evaluation_seconds").
@@ -109,6 +110,13 @@ local metrics = {
     why = no_energy,
     caveat = shared_machine,
     wants_own_machine = true,
+  },
+  epochs = {
+    title = "epochs trained",
+    unit = "epochs",
+    read = function(record)
+      return record.epochs and #record.epochs > 0 and #record.epochs or nil
+    end,
   },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
   parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
@@ -288,6 +296,11 @@ function row_methods:text(name, digits)
     end
   end
   return self:plain(name, digits) .. table.concat(marks, ",")
+end
+
+function row_methods:seeds_text(name)
+  local count = #self:numbers(name)
+  return self:traced(count > 0 and tostring(count) or "-", name)
 end
 
 function row_methods:paper_value(name)

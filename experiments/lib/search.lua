@@ -23,12 +23,21 @@ end
 local function best_of(found, list)
   local best
   for i, rate in ipairs(list.rates) do
-    local accuracy = found[list.row .. "_" .. i]:mean("validation")
+    local row = found[list.row .. "_" .. i]
+    local accuracy = row and row:mean("validation")
     if accuracy and (not best or accuracy > best.accuracy) then
-      best = { rate = rate, accuracy = accuracy, edge = i == 1 or i == #list.rates }
+      best = { row = row, rate = rate, accuracy = accuracy, edge = i == 1 or i == #list.rates }
     end
   end
   return best
+end
+
+local function best_texts(best)
+  if not best then
+    return "-", "-"
+  end
+  local rate = ("%g%s"):format(best.rate, best.edge and " (edge)" or "")
+  return best.row:traced(rate, "validation"), best.row:traced(("%.2f"):format(best.accuracy), "validation")
 end
 
 local function report_of(searches, budget)
@@ -43,12 +52,12 @@ local function report_of(searches, budget)
       end
       local all = tables.new { { title = "Candidate", align = "left" }, { title = "Validation %", align = "right" } }
       for _, list in ipairs(searches) do
-        local best = best_of(found, list)
-        chosen:add(list.title, best and ("%g%s"):format(best.rate, best.edge and " (edge)" or "") or "-",
-          best and ("%.2f"):format(best.accuracy) or "-")
+        chosen:add(list.title, best_texts(best_of(found, list)))
         for i in ipairs(list.rates) do
           local row = found[list.row .. "_" .. i]
-          all:add(row.title, row:text("validation"))
+          if row then
+            all:add(row.title, row:text("validation"))
+          end
         end
       end
       table.move({ { heading = "Chosen, " .. model.title }, chosen, { heading = "Every candidate, " .. model.title }, all },
