@@ -81,8 +81,8 @@ local function difference(row, base, metric)
     values[#values + 1] = of_base[seed] and value - of_base[seed]
   end
   local half = statistics.half_interval(values)
-  return #values == 0 and "-" or results_of.number_text(statistics.mean(values), "%+.2f")
-    .. (half and (" ±%.2f"):format(half) or "")
+  return #values == 0 and "-" or row:traced(results_of.number_text(statistics.mean(values), "%+.2f")
+    .. (half and (" ±%.2f"):format(half) or ""), metric, base)
 end
 
 local function verdict_text(results, entry)
@@ -91,7 +91,8 @@ local function verdict_text(results, entry)
   elseif entry.reason then
     return entry.verdict .. results:note(entry.reason)
   end
-  return ("%s: %s"):format(entry.measured, verdicts.text(entry))
+  local row, base = table.unpack(entry.rows)
+  return ("%s: %s"):format(row:traced(entry.measured, entry.claim.metric, base), verdicts.text(entry))
 end
 
 -- ---- the questions -----------------------------------------------------------------------------------------------
