@@ -9,9 +9,7 @@ end
 local function report(results)
   local blocks = {}
   for _, model in ipairs(results.models) do
-    local list = tables.new { { title = "Algorithm", align = "left" }, { title = "Epochs", align = "right" },
-      { title = "Seeds", align = "right" }, { title = "Test %", align = "right" },
-      { title = "Validation %", align = "right" }, { title = "Time s", align = "right" } }
+    local list = tables.new { "Algorithm", "Epochs", "Seeds", "Test %", "Validation %", "Time s" }
     for _, row in ipairs(model.rows) do
       list:add(row.title .. (row.note and results:note(row.note) or ""), row:plain("epochs", "%.4g"),
         row:seeds_text("accuracy"), row:text("accuracy"), row:text("validation"), row:text("time"))

@@ -31,9 +31,7 @@ local function first_not_finite(points)
 end
 
 local function table_of(model)
-  local list = tables.new { { title = "ResNet-18", align = "left" }, { title = "Test %", align = "right" },
-    { title = "paper", align = "right" }, { title = "Loss", align = "right" }, { title = "paper", align = "right" },
-    { title = "Not finite from epoch", align = "right" }, { title = "paper", align = "right" } }
+  local list = tables.new { "ResNet-18", "Test %", "paper", "Loss", "paper", "Not finite from epoch", "paper" }
   for _, row in ipairs(model.rows) do
     local loss, printed = figures.by_epoch(row, "loss"), curves[row.algorithm]
     list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"),

@@ -14,9 +14,9 @@ local measures = { -- with what the paper's picture shows of them
 }
 
 local function stage_table(results, name, stage)
-  local columns = { { title = "", align = "left" } }
+  local columns = { "" }
   for i, model in ipairs(results.models) do
-    columns[i + 1] = { title = model.title, align = "right" }
+    columns[i + 1] = model.title
   end
   columns[#columns + 1] = { title = "paper (0, 1, 2)", align = "left" }
   local list = tables.new(columns)

@@ -49,9 +49,7 @@ local function number(value, format)
 end
 
 local function table_of(results, model)
-  local list = tables.new { { title = "FF-INT8", align = "left" }, { title = "Test %", align = "right" },
-    { title = "Levels off at %", align = "right" }, { title = "paper", align = "right" },
-    { title = "In epoch", align = "right" }, { title = "paper", align = "right" }, { title = "Time s", align = "right" } }
+  local list = tables.new { "FF-INT8", "Test %", "Levels off at %", "paper", "In epoch", "paper", "Time s" }
   for _, preset in ipairs(presets) do
     for _, reading in ipairs(readings) do
       local row = results:row(preset.name .. "_" .. reading.name, model.name)

@@ -23,9 +23,7 @@ end
 local function report(results)
   local blocks = {}
   for _, model in ipairs(results.models) do
-    local list = tables.new { { title = "Reading", align = "left" }, { title = "Test %", align = "right" },
-      { title = "Validation %", align = "right" }, { title = "Epochs", align = "right" },
-      { title = "Time s", align = "right" }, { title = "Memory MiB", align = "right" } }
+    local list = tables.new { "Reading", "Test %", "Validation %", "Epochs", "Time s", "Memory MiB" }
     for _, row in ipairs(model.rows) do
       list:add(row.title, row:text("accuracy"), row:text("validation"), row:plain("epochs", "%.4g"),
         row:text("time"), row:text("memory"))

@@ -19,9 +19,7 @@ local function difference_text(row, base)
 end
 
 local function accuracy_table(results)
-  local list = tables.new { { title = "Hidden layers", align = "left" }, { title = "FP32 %", align = "right" },
-    { title = "paper", align = "right" }, { title = "INT8 %", align = "right" },
-    { title = "Fixed range %", align = "right" }, { title = "paper", align = "right" } }
+  local list = tables.new { "Hidden layers", "FP32 %", "paper", "INT8 %", "Fixed range %", "paper" }
   for i, model in ipairs(results.models) do
     local fp32, int8 = results:row("bp_fp32", model.name), results:row("bp_int8", model.name)
     local fixed = results:row("bp_int8_fixed", model.name)
@@ -35,8 +33,7 @@ local function accuracy_table(results)
 end
 
 local function difference_table(results)
-  local list = tables.new { { title = "INT8 less FP32, points", align = "left" }, { title = "INT8", align = "right" },
-    { title = "Fixed range", align = "right" }, { title = "paper", align = "right" } }
+  local list = tables.new { "INT8 less FP32, points", "INT8", "Fixed range", "paper" }
   for i, model in ipairs(results.models) do
     local fp32 = results:row("bp_fp32", model.name)
     list:add(tostring(i - 1), difference_text(results:row("bp_int8", model.name), fp32),

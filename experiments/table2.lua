@@ -14,9 +14,8 @@ local readings = {
 }
 
 local function report(results)
-  local list = tables.new { { title = "Network", align = "left" }, { title = "Dataset", align = "left" },
-    { title = "paper", align = "left" }, { title = "Parameters M", align = "right" }, { title = "paper", align = "right" },
-    { title = "Difference %", align = "right" } }
+  local list = tables.new { "Network", { title = "Dataset", align = "left" }, { title = "paper", align = "left" },
+    "Parameters M", "paper", "Difference %" }
   for _, model in ipairs(results.models) do
     local row, printed = model.rows[1], paper.table2[readings[model.name]]
     local parameters = row:mean("parameters")

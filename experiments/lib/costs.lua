@@ -28,10 +28,10 @@ local function in_paper(model)
 end
 
 local function new_table(first, list, with_paper)
-  local columns = { { title = first, align = "left" } }
+  local columns = { first }
   for _, column in ipairs(list) do
-    columns[#columns + 1] = { title = column.title, align = "right" }
-    columns[#columns + 1] = with_paper and { title = "paper", align = "right" } or nil
+    columns[#columns + 1] = column.title
+    columns[#columns + 1] = with_paper and "paper" or nil
   end
   return tables.new(columns)
 end
@@ -108,9 +108,9 @@ end
 
 -- What an epoch, the whole run, and training up to an accuracy take.
 local function effort_table(model, level)
-  local columns, metrics = { { title = "Cost", align = "left" } }, {}
+  local columns, metrics = { "Cost" }, {}
   local function add(title, metric, known)
-    columns[#columns + 1] = { title = title, align = "right" }
+    columns[#columns + 1] = title
     metrics[#metrics + 1] = metric
     model.exported[#model.exported + 1] = not known and metric or nil
   end
@@ -159,11 +159,7 @@ end
 -- ---- in detail ---------------------------------------------------------------------------------------------------
 
 local function detail_table(model)
-  local columns = { { title = "In detail", align = "left" } }
-  for _, title in ipairs { "Seeds", "Epochs", "ms per step", "Resident MB" } do
-    columns[#columns + 1] = { title = title, align = "right" }
-  end
-  local list = tables.new(columns)
+  local list = tables.new { "In detail", "Seeds", "Epochs", "ms per step", "Resident MB" }
   for _, row in ipairs(model.rows) do
     list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:plain("step"), row:text("resident"))
   end
@@ -174,9 +170,9 @@ local tags = { "weights", "optimiser", "gradients", "activations", "quantised", 
 
 -- What is alive at the fullest moment of a training step; the tags add up to the planned peak.
 local function memory_table(model)
-  local columns = { { title = "MB at the peak", align = "left" } }
+  local columns = { "MB at the peak" }
   for _, tag in ipairs(tags) do
-    columns[#columns + 1] = { title = tag:gsub("^%l", string.upper), align = "right" }
+    columns[#columns + 1] = tag:gsub("^%l", string.upper)
   end
   local list = tables.new(columns)
   for _, row in ipairs(model.rows) do

@@ -181,8 +181,7 @@ local function verdict_tables(entries)
     if entry.verdict ~= "not measured" and entry.claim.paper then
       local title = several and (entry.network or "All networks") or "Claim"
       if not of_network[title] then
-        of_network[title] = tables.new { { title = title, align = "left" }, { title = "Paper", align = "right" },
-          { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+        of_network[title] = tables.new { title, "Paper", "Here", { title = "Verdict", align = "left" } }
         lists[#lists + 1] = of_network[title]
       end
       of_network[title]:add(entry.text, entry.expected, entry.measured, verdicts.text(entry))

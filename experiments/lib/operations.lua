@@ -120,9 +120,9 @@ end
 
 -- A table over the rows of a network; columns are {title, metric} or {title, function of a row}.
 local function table_of(results, model, title, columns)
-  local heads = { { title = title, align = "left" } }
+  local heads = { title }
   for i, column in ipairs(columns) do
-    heads[i + 1] = { title = column[1], align = "right" }
+    heads[i + 1] = column[1]
   end
   local list = tables.new(heads)
   for _, row in ipairs(model.rows) do

@@ -122,10 +122,8 @@ local function collapse_row(results, list, group, name, title, entries)
 end
 
 local function collapse_table(results, group)
-  local list = tables.new { { title = "Gradients", align = "left" }, { title = "0", align = "right" },
-    { title = "1", align = "right" }, { title = "2", align = "right" }, { title = "3", align = "right" },
-    { title = "Collapses at", align = "left" }, { title = "As in Table I", align = "left" },
-    { title = "s/epoch", align = "right" }, { title = "MB", align = "right" } }
+  local list = tables.new { "Gradients", "0", "1", "2", "3", { title = "Collapses at", align = "left" },
+    { title = "As in Table I", align = "left" }, "s/epoch", "MB" }
   local found = judged(results, { safe, table.unpack(collapses) })
   printed_row(list, "paper: FP32", "bp_fp32")
   printed_row(list, "paper: INT8", "bp_int8")
@@ -139,11 +137,9 @@ local function collapse_table(results, group)
 end
 
 local function lookahead_table(results, part, model)
-  local list = tables.new { { title = part.title, align = "left" }, { title = "Test %", align = "right" },
-    { title = "Levels off at %", align = "right" }, { title = "In epoch", align = "right" },
+  local list = tables.new { part.title, "Test %", "Levels off at %", "In epoch",
     { title = "Epochs, against none", align = "left" }, { title = "Level, against none", align = "left" },
-    { title = "Level, against unit after unit", align = "left" }, { title = "s/epoch", align = "right" },
-    { title = "MB", align = "right" } }
+    { title = "Level, against unit after unit", align = "left" }, "s/epoch", "MB" }
   local found = judged(results, { fewer, higher, higher_than_greedy })
   for _, reading in ipairs(part.rows) do
     local name = part.prefix .. reading[1]
@@ -157,9 +153,7 @@ end
 
 local function others_table(results, group)
   local part, base = group[1], results:row(group.base, group.models[1])
-  local list = tables.new { { title = "FF-INT8", align = "left" }, { title = "Test %", align = "right" },
-    { title = "Against the default", align = "right" }, { title = "s/epoch", align = "right" },
-    { title = "MB", align = "right" } }
+  local list = tables.new { "FF-INT8", "Test %", "Against the default", "s/epoch", "MB" }
   list:add("default", text(base, "accuracy"), "-", text(base, "time_per_epoch"), text(base, "memory"))
   for _, reading in ipairs(part.rows) do
     local row = results:row(part.prefix .. reading[1], group.models[1])

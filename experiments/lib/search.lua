@@ -45,12 +45,11 @@ local function report_of(searches, budget)
     local blocks = {}
     for _, model in ipairs(results.models) do
       local found = {}
-      local chosen = tables.new { { title = "Algorithm", align = "left" }, { title = "Learning rate", align = "right" },
-        { title = "Validation %", align = "right" } }
+      local chosen = tables.new { "Algorithm", "Learning rate", "Validation %" }
       for _, row in ipairs(model.rows) do
         found[row.name] = row
       end
-      local all = tables.new { { title = "Candidate", align = "left" }, { title = "Validation %", align = "right" } }
+      local all = tables.new { "Candidate", "Validation %" }
       for _, list in ipairs(searches) do
         chosen:add(list.title, best_texts(best_of(found, list)))
         for i in ipairs(list.rates) do
