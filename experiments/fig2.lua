@@ -1,7 +1,9 @@
 -- Figure 2: loss and accuracy of ResNet-18 by epoch, in FP32 and with gradients quantised directly to INT8. What range the
 -- paper quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
 local figures = require "lib.figures"
+local networks = require "networks"
 local paper = require "paper"
+local results_of = require "lib.results"
 local tables = require "lib.tables"
 
 local curves = paper.figure2
@@ -16,14 +18,13 @@ local function series_of(model, key, paper_key)
   return list
 end
 
-local function last_of(points, digits)
-  local value = points[#points] and points[#points][2]
-  return value and (math.abs(value) == math.huge and "∞" or digits:format(value)) or "-"
+local function last_of(points)
+  return results_of.number_text(points[#points][2], "%g")
 end
 
 local function first_not_finite(points)
   for _, point in ipairs(points) do
-    if point[2] ~= point[2] or math.abs(point[2]) == math.huge then
+    if point[2] == math.huge then
       return ("%g"):format(point[1])
     end
   end
@@ -33,10 +34,9 @@ end
 local function table_of(model)
   local list = tables.new { "ResNet-18", "Test %", "paper", "Loss", "paper", "Not finite from epoch", "paper" }
   for _, row in ipairs(model.rows) do
-    local loss, printed = figures.by_epoch(row, "loss"), curves[row.algorithm]
-    list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"),
-      last_of(printed.accuracy, "%g"), last_of(loss, "%.3f"), last_of(printed.loss, "%g"), first_not_finite(loss),
-      first_not_finite(printed.loss))
+    local printed = curves[row.algorithm]
+    list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"), last_of(printed.accuracy),
+      row:plain("loss", "%.3f"), last_of(printed.loss), row:plain("diverged_in", "%.4g"), first_not_finite(printed.loss))
   end
   return list
 end
@@ -71,10 +71,7 @@ end
 return experiment {
   name = "fig2",
   title = "Figure 2: gradients quantised directly to INT8",
-  models = {
-    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true,
-      test_by_epoch = true },
-  },
+  models = { resnet18 = networks.resnet18 { test_by_epoch = true } },
   algorithms = {
     { "bp_fp32", title = "FP32" },
     { "bp_int8", title = "INT8" },

@@ -14,6 +14,7 @@
 -- (the default), points, line_points, steps or bars. colour is 1 to 7, by default in order, grey for the paper. A y of
 -- math.huge or 0/0 is drawn at the upper edge as not finite. The program makes the gnuplot script (harness/figure.h).
 
+local curves = require "lib.curves"
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
 
@@ -152,19 +153,7 @@ function figures.epoch_axis(rows, paper_last)
 end
 
 -- Where a curve levels off: the mean of its last fifth, and the first epoch that comes within a point of it.
-function figures.plateau(points)
-  local values = {}
-  for i = #points - (#points + 4) // 5 + 1, #points do
-    values[#values + 1] = points[i][2]
-  end
-  local level = statistics.mean(values)
-  for _, point in ipairs(points) do
-    if level and point[2] >= level - 1 then
-      return level, point[1]
-    end
-  end
-  return level, nil
-end
+figures.plateau = curves.plateau_of
 
 -- ---- in the report -----------------------------------------------------------------------------------------------
 
