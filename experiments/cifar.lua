@@ -1,10 +1,7 @@
 -- How far each algorithm gets on the three convolutional networks, at equal epochs. The learning rates were searched on a
 -- part of CIFAR-10 (experiments/search_convolutional.lua).
+local networks = require "networks"
 local tables = require "lib.tables"
-
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
 
 local function report(results)
   local blocks = {}
@@ -24,9 +21,9 @@ return experiment {
   name = "cifar",
   title = "Accuracy of the convolutional networks",
   models = {
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
-    resnet18 = network "ResNet-18",
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
   algorithms = {
     { "bp_fp32", title = "BP-FP32" },

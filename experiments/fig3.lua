@@ -2,6 +2,7 @@
 -- Table I), before training, after the first epoch and over training. docs/measurement.md says how it is taken.
 local figures = require "lib.figures"
 local gradients = require "lib.gradients"
+local networks = require "networks"
 local paper = require "paper".figure3
 local tables = require "lib.tables"
 
@@ -65,15 +66,16 @@ local function report(results)
   return blocks
 end
 
-local function mlp(count, hidden)
-  return { "mlp", name = "hidden" .. count, title = count .. " hidden", dataset = "mnist", options = { hidden = hidden },
-    gradient_statistics = 32, histogram_range = paper.axis }
+local models = {}
+for hidden = 0, 3 do
+  models[#models + 1] = networks.hidden(hidden, { title = hidden .. " hidden", gradient_statistics = 32,
+    histogram_range = paper.axis })
 end
 
 return experiment {
   name = "fig3",
   title = "Figure 3: the gradient of the first layer's weights",
-  models = { mlp(0, "none"), mlp(1, { 500 }), mlp(2, { 500, 500 }), mlp(3, { 500, 500, 500 }) },
+  models = models,
   algorithms = {
     { "bp_fp32", title = "inputs from 0 to 1" },
     { "bp_fp32", name = "standardised", title = "standardised inputs", standardise = true, learning_rate = 0.02 },

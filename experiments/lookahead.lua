@@ -1,5 +1,6 @@
 -- FF-INT8 on a convolutional network under each reading of the look-ahead loss and each way for an image to carry its
 -- label: what the paper leaves open (docs/convolutional.md).
+local networks = require "networks"
 local tables = require "lib.tables"
 
 local routes = { { "overlay", "first ten pixels" }, { "plane", "a plane of its own" }, { "pattern", "waves over the image" } }
@@ -37,9 +38,7 @@ end
 return experiment {
   name = "lookahead",
   title = "FF-INT8: readings of the look-ahead loss and label routes",
-  models = {
-    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true },
-  },
+  models = { resnet18 = networks.resnet18() },
   algorithms = rows,
   profiles = {
     smoke = { epochs = 1, train_limit = 320, eval_limit = 100, seeds = { 1 } },

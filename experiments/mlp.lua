@@ -1,5 +1,6 @@
 -- How far each algorithm gets on the MLP: backpropagation and one-pass in 10 epochs, forward-forward in 30.
 -- Runs that Table V has made already are read from their records. The learning rates were searched at 10 epochs.
+local networks = require "networks"
 local tables = require "lib.tables"
 
 local function report(results)
@@ -16,7 +17,7 @@ end
 return experiment {
   name = "mlp",
   title = "Accuracy of the MLP",
-  models = { mlp = { dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 } },
+  models = { mlp = networks.mlp() },
   algorithms = {
     { "bp_fp32", title = "BP-FP32" },
     { "bp_int8", title = "BP-INT8" },

@@ -1,5 +1,6 @@
 -- The search behind the MLP's entries in experiments/tuned.lua. `ffbench run experiments/search.lua`; its table is kept in
 -- results/search/.
+local networks = require "networks"
 local search = require "lib.search"
 
 local backpropagation = { 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6 }
@@ -7,7 +8,7 @@ local backpropagation = { 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6 }
 return search {
   name = "search",
   title = "Search of learning rates on the validation split",
-  models = { mlp = { dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 } },
+  models = { mlp = networks.mlp() },
   searches = {
     { title = "BP-FP32", row = "bp_fp32", algorithm = "bp_fp32", options = {}, rates = backpropagation },
     { title = "BP-INT8", row = "bp_int8", algorithm = "bp_int8", options = {}, rates = backpropagation },

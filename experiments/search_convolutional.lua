@@ -1,21 +1,18 @@
 -- The search behind the convolutional networks' entries in experiments/tuned.lua: four learning rates for each algorithm
 -- on a part of CIFAR-10, judged on the validation split. `ffbench run experiments/search_convolutional.lua`; its table is
 -- kept in results/search/.
+local networks = require "networks"
 local search = require "lib.search"
 
 local backpropagation = { 0.003, 0.01, 0.03, 0.1 }
-
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
 
 return search {
   name = "search_convolutional",
   title = "Search of learning rates for the convolutional networks, on the validation split",
   models = {
-    resnet18 = network "ResNet-18",
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
   searches = {
     { title = "BP-FP32", row = "bp_fp32", algorithm = "bp_fp32", options = {}, rates = backpropagation },

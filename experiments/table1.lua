@@ -1,15 +1,13 @@
 -- Table I: accuracy on MNIST by depth, in FP32 and with gradients quantised directly to INT8. What range the paper
 -- quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
+local networks = require "networks"
 local paper = require "paper"
 local tables = require "lib.tables"
 
-local depths = { "none", "500", "500,500", "500,500,500" }
-
 local models, printed = {}, {}
-for i, hidden in ipairs(depths) do
-  local name = "hidden" .. i - 1
-  models[i] = { "mlp", name = name, dataset = "mnist", batch = 32, options = { hidden = hidden },
-    title = ("%d hidden layer%s"):format(i - 1, i == 2 and "" or "s") }
+for hidden = 0, 3 do
+  models[#models + 1] = networks.hidden(hidden)
+  local name = models[#models].name
   printed[name] = { bp_fp32 = { accuracy = paper.table1[name].bp_fp32 }, bp_int8 = { accuracy = paper.table1[name].bp_int8 } }
 end
 

@@ -1,13 +1,10 @@
 -- Table V: what each training algorithm reaches, and what it costs. docs/edit-an-experiment.md explains every key.
 local costs = require "lib.costs"
+local networks = require "networks"
 local paper = require "paper"
 
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
-
 -- The same word of a profile for each convolutional network.
-local function networks(options)
+local function each_convolutional(options)
   return { mobilenet_v2 = options, efficientnet_b0 = options, resnet18 = options }
 end
 
@@ -30,10 +27,10 @@ return experiment {
   title = "Table V: accuracy, time, energy and memory of each training algorithm",
 
   models = {
-    mlp = { dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 },
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
-    resnet18 = network "ResNet-18",
+    mlp = networks.mlp(),
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
 
   algorithms = {
@@ -51,13 +48,13 @@ return experiment {
 
   profiles = {
     smoke = { epochs = 3, train_limit = 4000, eval_limit = 2000, seeds = { 1 },
-      models = networks { epochs = 1, train_limit = 640, eval_limit = 100 } },
+      models = each_convolutional { epochs = 1, train_limit = 640, eval_limit = 100 } },
     quick = { epochs = 10, seeds = { 1, 2, 3 },
-      models = networks { epochs = 3, train_limit = 16000, eval_limit = 1000, seeds = { 1 } } },
+      models = each_convolutional { epochs = 3, train_limit = 16000, eval_limit = 1000, seeds = { 1 } } },
     -- Epochs as far as the paper tells them: its text for the MLP, Figures 2 and 6b for ResNet-18, whose stand here for
     -- the other two networks.
     paper = { epochs = 100, seeds = { 1, 2, 3 }, algorithms = { ff_int8 = { epochs = 130 } },
-      models = networks { algorithms = { ff_int8 = { epochs = 500 } } } },
+      models = each_convolutional { algorithms = { ff_int8 = { epochs = 500 } } } },
   },
 
   report = costs.report_to(to_reach, "the paper's of FF-INT8"),
