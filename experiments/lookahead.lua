@@ -24,7 +24,7 @@ end
 local function report(results)
   local blocks = {}
   for _, model in ipairs(results.models) do
-    local list = tables.new { "Reading", "Test %", "Validation %", "Epochs", "Time s", "Memory MiB" }
+    local list = tables.new { "Reading", "Test %", "Validation %", "Epochs", "Time s", "Memory MB" }
     for _, row in ipairs(model.rows) do
       list:add(row.title, row:text("accuracy"), row:text("validation"), row:plain("epochs", "%.4g"),
         row:text("time"), row:text("memory"))
