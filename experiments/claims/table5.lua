@@ -61,59 +61,12 @@ local function claim_changes(model, base)
   end
 end
 
-local function claim_sentences(model)
-  local place = "Table V, " .. paper.models[model]
-  claim {
-    id = ("%s.bp_int8.collapses"):format(model),
-    text = "{row} collapses: 20 points below BP-FP32",
-    place = ("Section V-D; %s, BP-INT8"):format(place),
-    kind = "difference",
-    model = model,
-    row = "bp_int8",
-    base = "bp_fp32",
-    metric = "accuracy",
-    at_most = -20,
-    resolution = 5,
-    profiles = scale[model].profiles,
-  }
-  claim {
-    id = ("%s.ff_int8.near_gdai8"):format(model),
-    text = "{row} within 1 point of BP-GDAI8, or above",
-    place = "Section V-D; " .. place,
-    kind = "difference",
-    model = model,
-    row = "ff_int8",
-    base = "bp_gdai8",
-    metric = "accuracy",
-    at_least = -1,
-    resolution = 1,
-    profiles = scale[model].profiles,
-  }
-  for _, metric in ipairs { "energy", "memory", "time" } do
-    local order = table.move(rows, 1, #rows, 1, {})
-    table.sort(order, function(a, b)
-      return paper.table5[model][a][metric].value < paper.table5[model][b][metric].value
-    end)
-    claim {
-      id = ("%s.%s_order"):format(model, metric),
-      text = "order by " .. metric,
-      place = ("%s, %s"):format(place, metric),
-      kind = "order",
-      model = model,
-      rows = order,
-      metric = metric,
-      resolution = 10,
-      profiles = metric ~= "memory" and common.cost_profiles or nil,
-    }
-  end
-end
-
 -- A comparison of two rows that has to lie between two bounds.
 local function claim_comparison(model, name, text, kind, row, base, metric, bounds)
   claim {
     id = ("%s.%s.%s"):format(model, row, name),
     text = text,
-    place = bounds.place,
+    place = bounds.place or "Section V-D",
     kind = kind,
     model = model,
     row = row,
@@ -126,20 +79,47 @@ local function claim_comparison(model, name, text, kind, row, base, metric, boun
   }
 end
 
-local function claim_more_sentences(model)
+-- By cost, from the least to the most.
+local function claim_order(model, metric)
+  local order = table.move(rows, 1, #rows, 1, {})
+  table.sort(order, function(a, b)
+    return paper.table5[model][a][metric].value < paper.table5[model][b][metric].value
+  end)
+  claim {
+    id = ("%s.%s_order"):format(model, metric),
+    text = "order by " .. metric,
+    place = ("Table V, %s, %s"):format(paper.models[model], metric),
+    kind = "order",
+    model = model,
+    rows = order,
+    metric = metric,
+    resolution = 10,
+    profiles = metric ~= "memory" and common.cost_profiles or nil,
+  }
+end
+
+local function claim_sentences(model)
   local learned, costs = scale[model].profiles, common.cost_profiles
+  local place = "Section V-D; Table V, " .. paper.models[model]
+  claim_comparison(model, "collapses", "{row} collapses: 20 points below BP-FP32", "difference", "bp_int8", "bp_fp32",
+    "accuracy", { nil, -20, place = place .. ", BP-INT8", resolution = 5, profiles = learned })
+  claim_comparison(model, "near_gdai8", "{row} within 1 point of BP-GDAI8, or above", "difference", "ff_int8", "bp_gdai8",
+    "accuracy", { -1, place = place, resolution = 1, profiles = learned })
+  for _, metric in ipairs { "energy", "memory", "time" } do
+    claim_order(model, metric)
+  end
   for _, row in ipairs { "bp_ui8", "bp_gdai8" } do
     claim_comparison(model, "near_fp32", "{row} is close to BP-FP32: 5 points below at most", "difference", row, "bp_fp32",
-      "accuracy", { -5, place = "Section V-D", resolution = 1, profiles = learned })
+      "accuracy", { -5, resolution = 1, profiles = learned })
     claim_comparison(model, "slightly_dearer", "{row} takes slightly more time than BP-INT8: 10 % at most", "change", row,
-      "bp_int8", "time", { 0, 10, place = "Section V-D", resolution = 5, profiles = costs })
+      "bp_int8", "time", { 0, 10, resolution = 5, profiles = costs })
   end
   for _, metric in ipairs { "time", "energy", "memory" } do
     claim_comparison(model, "saves_" .. metric, ("{row} takes less %s than BP-FP32"):format(metric), "change", "bp_int8",
-      "bp_fp32", metric, { nil, 0, place = "Section V-D", resolution = 5, profiles = metric ~= "memory" and costs or nil })
+      "bp_fp32", metric, { nil, 0, resolution = 5, profiles = metric ~= "memory" and costs or nil })
   end
   claim_comparison(model, "above_bp_int8", "{row} is far better than BP-INT8: 20 points", "difference", "ff_int8", "bp_int8",
-    "accuracy", { 20, place = "Section V-D", resolution = 5, profiles = learned })
+    "accuracy", { 20, resolution = 5, profiles = learned })
   claim_comparison(model, "per_epoch", "an epoch of {row} is hundreds of times cheaper: 1 % of BP-FP32's time at most", "share",
     "ff_int8", "bp_fp32", "time_per_epoch", { nil, 1, place = "Section V-C", resolution = 1, profiles = costs })
   claim_comparison(model, "more_epochs", "{row} takes more epochs than BP-FP32 to level off", "difference", "ff_int8",
@@ -159,7 +139,6 @@ for _, model in ipairs(models) do
     claim_changes(model, base)
   end
   claim_sentences(model)
-  claim_more_sentences(model)
 end
 
 -- The averages over the four networks, which the abstract repeats.
