@@ -108,28 +108,7 @@ end
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
 local function count_text(entries)
-  local counts, parts = {}, {}
-  for _, entry in ipairs(entries) do
-    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
-  end
-  for _, verdict in ipairs(verdicts.order) do
-    if counts[verdict] then
-      parts[#parts + 1] = ("%d %s"):format(counts[verdict], verdict)
-    end
-  end
-  return ("%d claims: %s."):format(#entries, table.concat(parts, ", "))
-end
-
--- How many networks the claims are about.
-local function count_networks(entries)
-  local seen, count = {}, 0
-  for _, entry in ipairs(entries) do
-    if entry.network and not seen[entry.network] then
-      seen[entry.network] = true
-      count = count + 1
-    end
-  end
-  return count
+  return ("%d claims: %s."):format(#entries, verdicts.summary(entries))
 end
 
 -- Texts in their first order, each with the networks that it was said of.
@@ -151,7 +130,7 @@ local function texts_by_network(entries, networks)
 end
 
 local function verdict_lines(entries)
-  local lines, unmeasured, reasons, networks = {}, {}, {}, count_networks(entries)
+  local lines, unmeasured, reasons, networks = {}, {}, {}, verdicts.count_networks(entries)
   for _, entry in ipairs(entries) do
     if entry.verdict == "not measured" then
       if not unmeasured[entry.reason] then
@@ -176,7 +155,7 @@ end
 
 -- Of the paper's numbers, its sentences being lines: one table for each network, and one for what is said of all.
 local function verdict_tables(entries)
-  local several, lists, of_network = count_networks(entries) > 1, {}, {}
+  local several, lists, of_network = verdicts.count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
     if entry.verdict ~= "not measured" and entry.claim.paper then
       local title = several and (entry.network or "All networks") or "Claim"

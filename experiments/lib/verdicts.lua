@@ -27,6 +27,9 @@ local verdicts = {}
 verdicts.order = { "reproduced", "within spread", "not reproduced", "underpowered", "the paper contradicts itself",
   "not measured" }
 
+-- Those that say that a claim holds here.
+verdicts.passing = { reproduced = true, ["within spread"] = true }
+
 -- ---- reading -----------------------------------------------------------------------------------------------------
 
 local claim_keys = {
@@ -601,6 +604,35 @@ end
 -- "underpowered: 24 seeds"
 function verdicts.text(entry)
   return entry.verdict .. (entry.needs and ": " .. entry.needs or "")
+end
+
+-- {verdict = how many entries have it}
+function verdicts.counts(entries)
+  local counts = {}
+  for _, entry in ipairs(entries) do
+    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
+  end
+  return counts
+end
+
+-- "3 reproduced, 2 not measured"
+function verdicts.summary(entries)
+  local counts, parts = verdicts.counts(entries), {}
+  for _, verdict in ipairs(verdicts.order) do
+    parts[#parts + 1] = counts[verdict] and ("%d %s"):format(counts[verdict], verdict) or nil
+  end
+  return table.concat(parts, ", ")
+end
+
+-- How many networks the entries are about.
+function verdicts.count_networks(entries)
+  local seen, count = {}, 0
+  for _, entry in ipairs(entries) do
+    if entry.network and not seen[entry.network] then
+      seen[entry.network], count = true, count + 1
+    end
+  end
+  return count
 end
 
 return verdicts
