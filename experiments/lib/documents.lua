@@ -18,14 +18,13 @@ local terminal_columns = 100
 -- ---- banner and stamp --------------------------------------------------------------------------------------------
 
 local function banner(results)
-  local texts = results:distinct(function(cell)
+  return results:distinct(function(cell)
     if cell.planned_dataset == cell.config.dataset then
       return nil
     end
     return ("SYNTHETIC DATA: %s stands in for %s, which was not found here. No number below says anything about %s.")
       :format(cell.config.dataset, cell.planned_dataset, cell.planned_dataset)
   end)
-  return texts
 end
 
 local function of_record(path)
@@ -39,8 +38,8 @@ local function described_dataset(cell)
   if not data then
     return nil
   end
-  local kind = data.synthetic and "synthetic" or data.official and "official files" or "not the official files"
-  return ("%s (%s, trained on %s records, tested on %s)"):format(data.name, kind, data.train_records, data.test_records)
+  return ("%s (%s, trained on %s records, tested on %s)"):format(data.name, results_of.data_kind(data), data.train_records,
+    data.test_records)
 end
 
 local function commit(cell)
@@ -327,11 +326,8 @@ end
 
 local function csv_row(results, model, row, name)
   local metric, files, seeds = results_of.metric(name), {}, {}
-  for _, cell in ipairs(row.cells) do
-    if cell.record and metric.read(cell.record) then
-      files[#files + 1] = cell.file
-      seeds[#seeds + 1] = cell.config.seed
-    end
+  for i, cell in ipairs(row:cells_with(name)) do
+    files[i], seeds[i] = cell.file, cell.config.seed
   end
   local cell, paper = row.cells[1], row:paper_value(name)
   local fields = {

@@ -50,7 +50,7 @@ local function record_entry(cell, model, row)
   return {
     file = cell.file, run = figures.run_id(cell.file), row = row.title, network = model.title or model.name,
     seed = tostring(cell.config.seed), status = tostring(record.status or "-"), dataset = tostring(data.name or "-"),
-    kind = data.synthetic and "synthetic" or data.official and "official files" or "not the official files",
+    kind = results_of.data_kind(data),
     sha256 = tostring(data.sha256 or "-"), commit = tostring(at(record, "provenance.commit") or "-"),
     dirty = at(record, "provenance.dirty") == true, finished = tostring(at(record, "provenance.finished") or "-"),
     command = tostring(record.command or "-"), processor = tostring(at(record, "provenance.machine.processor") or "-"),
