@@ -25,7 +25,7 @@ local function stage_table(results, name, stage)
     local texts = { gradients.title(measure[1]) }
     for i, model in ipairs(results.models) do
       local row = results:row(name, model.name)
-      texts[i + 1] = row and gradients.text(results, row, stage, measure[1]) or "-"
+      texts[i + 1] = row and gradients.text(row, stage, measure[1]) or "-"
     end
     texts[#texts + 1] = measure[2] and ("%g, %g, %g"):format(table.unpack(measure[2])) or "-"
     list:add(table.unpack(texts))

@@ -101,22 +101,25 @@ local function common_level(model)
   return lowest and lowest // 1
 end
 
+-- The level that is given for a network in this profile, or nil.
+local function given_level(model, results, levels)
+  return (levels[model.name] or levels[model.model] or {})[results.profile]
+end
+
 local function level_of(model, results, levels)
-  local of_model = levels[model.name] or levels[model.model] or {}
-  return of_model[results.profile] or common_level(model)
+  return given_level(model, results, levels) or common_level(model)
 end
 
 -- What an epoch, the whole run, and training up to an accuracy take.
 local function effort_table(model, level)
   local columns, metrics = { "Cost" }, {}
-  local function add(title, metric, known)
+  local function add(title, metric)
     columns[#columns + 1] = title
     metrics[#metrics + 1] = metric
-    model.exported[#model.exported + 1] = not known and metric or nil
   end
   for _, cost in ipairs { { "s", "time" }, { "J", "energy" } } do
-    add(cost[1] .. " per epoch", cost[2] .. "_per_epoch", cost[2] == "time")
-    add(cost[1] .. " in all", cost[2], true)
+    add(cost[1] .. " per epoch", cost[2] .. "_per_epoch")
+    add(cost[1] .. " in all", cost[2])
     if level then
       add(("%s to %g %%"):format(cost[1], level), ("%s_to_%g"):format(cost[2], level))
     end
@@ -139,9 +142,8 @@ local function levels_text(results, levels, origin)
   local given, found = {}, {}
   for _, model in ipairs(results.models) do
     local level = level_of(model, results, levels)
-    local of_model = levels[model.name] or levels[model.model] or {}
     if level then
-      table.insert(of_model[results.profile] and given or found, ("%s %g %%"):format(model.title, level))
+      table.insert(given_level(model, results, levels) and given or found, ("%s %g %%"):format(model.title, level))
     end
   end
   local text = ""

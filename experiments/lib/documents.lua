@@ -347,8 +347,8 @@ function documents.csv(results)
   }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
-      local seen, asked = {}, table.move(row.asked, 1, #row.asked, 1, {})
-      for _, list in ipairs { csv_metrics, results.exported, model.exported, asked } do
+      local seen = {}
+      for _, list in ipairs { csv_metrics, table.move(row.asked, 1, #row.asked, 1, {}) } do -- writing a line asks, too
         for _, name in ipairs(list) do
           lines[#lines + 1] = not seen[name] and csv_row(results, model, row, name) or nil
           seen[name] = true

@@ -164,22 +164,6 @@ end
 
 local runs_shown = 6
 
--- f(cell) over the cells of the rows; the values that differ, sorted.
-local function distinct(rows, read)
-  local seen, values = {}, {}
-  for _, row in ipairs(rows) do
-    for _, cell in ipairs(row.cells) do
-      local value = read(cell)
-      if value and not seen[value] then
-        seen[value] = true
-        values[#values + 1] = value
-      end
-    end
-  end
-  table.sort(values)
-  return values
-end
-
 local function run_of(cell)
   return cell.record and figures.run_id(cell.file)
 end
@@ -198,12 +182,8 @@ local function runs_text(runs)
 end
 
 local function footer(figure, results)
-  local rows = figure.rows or {}
-  for _, model in ipairs(figure.rows and {} or results.models) do
-    table.move(model.rows, 1, #model.rows, #rows + 1, rows)
-  end
-  local texts = { "ffbench, profile " .. results.profile, runs_text(distinct(rows, run_of)) }
-  for _, name in ipairs(distinct(rows, replaced_dataset)) do
+  local texts = { "ffbench, profile " .. results.profile, runs_text(results:distinct(run_of, figure.rows)) }
+  for _, name in ipairs(results:distinct(replaced_dataset, figure.rows)) do
     texts[#texts + 1] = "SYNTHETIC DATA instead of " .. name
   end
   return table.concat(texts, "; ")

@@ -34,18 +34,20 @@ local function quantisation_share(count)
   return 100 * (count.compared_elements + count.added_elements) / macs(count)
 end
 
-local function of_formula(key)
+-- key: train_step or predict_batch, counts by formula; or programs, those from shapes, and which of them.
+local function expected(key, names, read)
   return function(record)
-    local count = part(record, key)
-    return count and macs(count)
+    local count = part(record, key, names)
+    return count and read(count)
   end
 end
 
+local function of_formula(key)
+  return expected(key, nil, macs)
+end
+
 local function of_shapes(names, read)
-  return function(record)
-    local count = part(record, "programs", names)
-    return count and read(count)
-  end
+  return expected("programs", names, read)
 end
 
 -- Of one run; nil where runs differed.
@@ -80,9 +82,7 @@ local metrics = {
   { "quantisation_share", "elements compared and added, of multiply-accumulates", of_shapes(step, quantisation_share), "%" },
 }
 
-local names = {}
-for i, metric in ipairs(metrics) do
-  names[i] = metric[1]
+for _, metric in ipairs(metrics) do
   results_of.metrics[metric[1]] = { title = metric[2], unit = metric[4] or "operations", read = metric[3], why = why_not,
     exact = true }
 end
@@ -219,7 +219,6 @@ local function texts(model)
 end
 
 function operations.report(results)
-  results.exported = names
   local blocks = { "One multiplication and one addition are one multiply-accumulate (MAC). Formula: the trainer's own; shapes: "
     .. "from the calls that a step is made of; running: counted inside the operators of the reference backend while they "
     .. "ran, and so are forward, input gradient, weight gradient and rounded. Compared: elements read in search of a "

@@ -1,11 +1,9 @@
 -- Records as rows of numbers: what a report function gets.
 --
 --   results.profile, results.title
---   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order; what the .csv
---                            has besides the usual metrics of a model is in its list exported
+--   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
---   results.exported         names of metrics that the .csv has besides the usual ones
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
 --   row.asked                names of the metrics that were read: the .csv has them all
 --   row:record()             the first record at hand
@@ -339,17 +337,23 @@ function methods:row(name, model_name)
   return nil
 end
 
--- f(cell) for every cell with a record; the values that differ, sorted.
-function methods:distinct(read)
-  local seen, values = {}, {}
+function methods:all_rows()
+  local rows = {}
   for _, model in ipairs(self.models) do
-    for _, row in ipairs(model.rows) do
-      for _, cell in ipairs(row.cells) do
-        local value = read(cell)
-        if value ~= nil and not seen[value] then
-          seen[value] = true
-          values[#values + 1] = value
-        end
+    table.move(model.rows, 1, #model.rows, #rows + 1, rows)
+  end
+  return rows
+end
+
+-- read(cell) for every cell, of these rows or of all; the values that differ, sorted.
+function methods:distinct(read, rows)
+  local seen, values = {}, {}
+  for _, row in ipairs(rows or self:all_rows()) do
+    for _, cell in ipairs(row.cells) do
+      local value = read(cell)
+      if value and not seen[value] then
+        seen[value] = true
+        values[#values + 1] = value
       end
     end
   end
@@ -382,11 +386,10 @@ local results = { metrics = metrics, metric = metric_of, finders = finders,
 function results.new(plan, input, traces)
   local made = setmetatable({
     name = plan.name, title = plan.title, profile = input.profile, paper = plan.paper, models = {}, notes = {}, marks = {},
-    exported = {}, traces = traces and {} or nil,
+    traces = traces and {} or nil,
   }, methods)
   for _, model in ipairs(plan.models) do
-    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {},
-      exported = {} }
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
     for _, row in ipairs(plan.rows) do
       local new = new_row(made, entry, row, plan, input)
       if #new.cells > 0 then
