@@ -54,7 +54,7 @@ end
 
 local function report(results)
   local model = results.models[1]
-  local epochs = figures.epoch_axis(model.rows, 100)
+  local epochs = figures.epoch_axis(model.rows, curves.bp_fp32.loss[#curves.bp_fp32.loss][1])
   local loss = { x = epochs, y = { title = "Training loss", from = 0, to = top_of_loss(model) },
     series = series_of(model, "loss", "loss") }
   local accuracy = { x = epochs, y = { title = "Test accuracy", unit = "%", from = 0, to = 100 },

@@ -1,5 +1,5 @@
--- FF-INT8 on a convolutional network under each reading of the look-ahead loss and each way for an image to carry its
--- label: what the paper leaves open (docs/convolutional.md).
+-- FF-INT8 on a convolutional network: each reading of the look-ahead loss with each way to label an image. What the paper
+-- leaves open, docs/convolutional.md.
 local networks = require "networks"
 local tables = require "lib.tables"
 

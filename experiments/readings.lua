@@ -1,5 +1,5 @@
--- Readings of what the paper leaves open, on MLPs: which make BP-INT8 collapse as in Table I, which look-ahead helps as in
--- Figure 6, and what each reading costs. docs/readings.md has every open question with its option and default.
+-- Readings of what the paper leaves open, on MLPs: what each does and costs. Which make BP-INT8 collapse as in Table I, and
+-- which look-ahead helps as in Figure 6. docs/readings.md has every open question with its option and default.
 local networks = require "networks"
 local readings = require "lib.readings"
 local tuned = require("tuned").mlp

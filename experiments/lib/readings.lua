@@ -167,9 +167,10 @@ local function report_of(groups)
   return function(results)
     local blocks = {
       { heading = "Which readings make BP-INT8 collapse" }, collapse_table(results, groups.collapse),
-      "Test accuracy in per cent by the number of hidden layers, 500 neurons each; time and memory with three. Collapses: 15 "
+      ("Test accuracy in per cent by the number of hidden layers, 500 neurons each; time and memory with three. Collapses: %d "
         .. "points below FP32 with the same optimiser; with a question mark where these seeds cannot tell. As in Table I: at "
-        .. "every depth from one on, and at most 2 points below without a hidden layer.",
+        .. "every depth from one on, and at most %d points below without a hidden layer.")
+        :format(-collapses[1].at_most, -safe.at_least),
       { heading = "Which look-ahead helps" },
     }
     for _, part in ipairs(groups.lookahead) do
