@@ -1,5 +1,5 @@
--- How far each algorithm gets on the MLP: backpropagation and one-pass in 10 epochs, forward-forward in 30.
--- Runs that Table V has made already are read from their records. The learning rates were searched at 10 epochs.
+-- How far each algorithm gets on the MLP: backpropagation and one-pass in 10 epochs, forward-forward in 30. Runs that
+-- Table V has made already are read from their records. The learning rates were searched at 10 epochs.
 local accuracies = require "lib.accuracies"
 local networks = require "networks"
 local rows = require "rows"

@@ -11,6 +11,10 @@ for hidden = 0, 3 do
   printed[name] = { bp_fp32 = { accuracy = paper.table1[name].bp_fp32 }, bp_int8 = { accuracy = paper.table1[name].bp_int8 } }
 end
 
+local function hidden_layers(model)
+  return model.name:match("%d+$")
+end
+
 local function difference_text(row, base)
   local value, other = row and row:mean("accuracy"), base and base:mean("accuracy")
   return value and other and row:traced(("%+.2f"):format(value - other), "accuracy", base) or "-"
@@ -18,23 +22,23 @@ end
 
 local function accuracy_table(results)
   local list = tables.new { "Hidden layers", "FP32 %", "paper", "INT8 %", "Fixed range %", "paper" }
-  for i, model in ipairs(results.models) do
+  for _, model in ipairs(results.models) do
     local fp32, int8 = results:row("bp_fp32", model.name), results:row("bp_int8", model.name)
     local fixed = results:row("bp_int8_fixed", model.name)
     local function text(row)
       return row and row:text("accuracy") or "-"
     end
-    list:add(tostring(i - 1), text(fp32), ("%.1f"):format(printed[model.name].bp_fp32.accuracy.value), text(int8), text(fixed),
-      ("%.1f"):format(printed[model.name].bp_int8.accuracy.value))
+    list:add(hidden_layers(model), text(fp32), ("%.1f"):format(paper.table1[model.name].bp_fp32.value), text(int8),
+      text(fixed), ("%.1f"):format(paper.table1[model.name].bp_int8.value))
   end
   return list
 end
 
 local function difference_table(results)
   local list = tables.new { "INT8 less FP32, points", "INT8", "Fixed range", "paper" }
-  for i, model in ipairs(results.models) do
+  for _, model in ipairs(results.models) do
     local fp32 = results:row("bp_fp32", model.name)
-    list:add(tostring(i - 1), difference_text(results:row("bp_int8", model.name), fp32),
+    list:add(hidden_layers(model), difference_text(results:row("bp_int8", model.name), fp32),
       difference_text(results:row("bp_int8_fixed", model.name), fp32),
       ("%+.1f"):format(paper.table1[model.name].difference.value))
   end
