@@ -35,7 +35,7 @@ local function table_of(model)
   local list = tables.new { "ResNet-18", "Test %", "paper", "Loss", "paper", "Not finite from epoch", "paper" }
   for _, row in ipairs(model.rows) do
     local printed = curves[row.algorithm]
-    list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"), last_of(printed.accuracy),
+    list:add(row:label(), row:text("accuracy"), last_of(printed.accuracy),
       row:plain("loss", "%.3f"), last_of(printed.loss), row:plain("diverged_in", "%.4g"), first_not_finite(printed.loss))
   end
   return list

@@ -36,11 +36,11 @@ local function new_table(first, list, with_paper)
   return tables.new(columns)
 end
 
-local function absolute_table(model, results)
+local function absolute_table(model)
   local with_paper = in_paper(model)
   local list = new_table("Algorithm", main, with_paper)
   for _, row in ipairs(model.rows) do
-    local texts = { row.title .. (row.note and results:note(row.note) or "") }
+    local texts = { row:label() }
     for _, column in ipairs(main) do
       texts[#texts + 1] = row:text(column.metric)
       texts[#texts + 1] = with_paper and row:paper_text(column.metric) or nil
@@ -193,7 +193,7 @@ local function report(results, levels, origin)
   local blocks = {}
   for _, model in ipairs(results.models) do
     blocks[#blocks + 1] = { heading = model.title }
-    blocks[#blocks + 1] = absolute_table(model, results)
+    blocks[#blocks + 1] = absolute_table(model)
     local base = base_row(model)
     if base and #model.rows > 1 then
       blocks[#blocks + 1] = relative_table(model, base)

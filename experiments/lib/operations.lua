@@ -119,14 +119,14 @@ local function printed(row, name)
 end
 
 -- A table over the rows of a network; columns are {title, metric} or {title, function of a row}.
-local function table_of(results, model, title, columns)
+local function table_of(model, title, columns)
   local heads = { title }
   for i, column in ipairs(columns) do
     heads[i + 1] = column[1]
   end
   local list = tables.new(heads)
   for _, row in ipairs(model.rows) do
-    local texts = { row.title .. (row.note and results:note(row.note) or "") }
+    local texts = { row:label() }
     for i, column in ipairs(columns) do
       texts[i + 1] = type(column[2]) == "function" and column[2](row) or shown(row, column[2])
     end
@@ -227,9 +227,9 @@ function operations.report(results)
     local record = model.rows[1]:record()
     local title = model.title .. (record and (", one batch of %d"):format(record.config.batch) or "")
     for _, block in ipairs { { heading = title },
-      table_of(results, model, "MACs of a training step", step_columns),
-      table_of(results, model, "MACs of predicting the batch", prediction_columns),
-      table_of(results, model, "Quantisation phase of a step", quantisation_columns), texts(model) } do
+      table_of(model, "MACs of a training step", step_columns),
+      table_of(model, "MACs of predicting the batch", prediction_columns),
+      table_of(model, "Quantisation phase of a step", quantisation_columns), texts(model) } do
       blocks[#blocks + 1] = block
     end
   end

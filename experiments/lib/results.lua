@@ -6,6 +6,7 @@
 --   results:note(text)       its footnote mark, such as ¹
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
 --   row.asked                names of the metrics that were read: the .csv has them all
+--   row:label()              its title with the mark of its footnote
 --   row:record()             the first record at hand
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
@@ -177,6 +178,10 @@ function row_methods:by_seed(name)
     by_seed[cell.config.seed] = values[i]
   end
   return by_seed
+end
+
+function row_methods:label()
+  return self.title .. (self.note and self.results:note(self.note) or "")
 end
 
 -- The first record at hand, or nil.
