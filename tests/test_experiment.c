@@ -539,9 +539,9 @@ static int check_links(const char *table, const char *end) {
   while (columns < 24 && next_cell(&at, body, titles[columns], &linked))
     columns++;
   at = body;
-  for (int i = 0; next_cell(&at, end, text, &linked); i++) {
-    const char *title = titles[i % columns], *digits = text + (*text == '+' || *text == '-');
-    if (i % columns == 0 || *digits < '0' || *digits > '9' || strncasecmp(title, "paper", 5) == 0)
+  for (int i = 0; next_cell(&at, end, text, &linked); i = i + 1 < columns ? i + 1 : 0) {
+    const char *title = titles[i], *digits = text + (*text == '+' || *text == '-');
+    if (i == 0 || *digits < '0' || *digits > '9' || strncasecmp(title, "paper", 5) == 0)
       continue;
     if (!linked)
       fail_msg("%s, %s: %s links to no record", titles[0], title, text);
