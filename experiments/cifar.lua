@@ -1,45 +1,20 @@
 -- How far each algorithm gets on the three convolutional networks, at equal epochs. The learning rates were searched on a
 -- part of CIFAR-10 (experiments/search_convolutional.lua).
-local tables = require "lib.tables"
-
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
-
-local function report(results)
-  local blocks = {}
-  for _, model in ipairs(results.models) do
-    local list = tables.new { { title = "Algorithm", align = "left" }, { title = "Epochs", align = "right" },
-      { title = "Seeds", align = "right" }, { title = "Test %", align = "right" },
-      { title = "Validation %", align = "right" }, { title = "Time s", align = "right" } }
-    for _, row in ipairs(model.rows) do
-      local record = row:record()
-      list:add(row.title .. (row.note and results:note(row.note) or ""), record and tostring(#record.epochs) or "-",
-        tostring(#row:numbers("accuracy")), row:text("accuracy"), row:text("validation"), row:text("time"))
-    end
-    table.move({ { heading = model.title }, list }, 1, 2, #blocks + 1, blocks)
-  end
-  blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch; mean over seeds ± sample standard deviation."
-  return blocks
-end
+local accuracies = require "lib.accuracies"
+local networks = require "networks"
+local rows = require "rows"
 
 return experiment {
   name = "cifar",
   title = "Accuracy of the convolutional networks",
   models = {
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
-    resnet18 = network "ResNet-18",
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
   algorithms = {
-    { "bp_fp32", title = "BP-FP32" },
-    { "bp_int8", title = "BP-INT8" },
-    { "bp_ui8", title = "BP-UI8" },
-    { "bp_gdai8", title = "BP-GDAI8" },
-    { "ff_int8", name = "ff_int8_tuned", title = "FF-INT8 tuned", preset = "tuned", lookahead = "scalar" },
-    { "ff_int8", name = "ff_int8_paper", title = "FF-INT8 paper", preset = "paper", lookahead = "scalar" },
-    { "ff_int8", name = "ff_int8_one_pass", title = "FF-INT8 one-pass", preset = "one_pass", paper = false,
-      note = "an extension of ours, not in the paper: channels in one group per class, no negative pass" },
+    rows.bp_fp32, rows.bp_int8, rows.bp_ui8, rows.bp_gdai8,
+    rows.ff_int8_tuned, rows.ff_int8_paper, rows.ff_int8_one_pass,
   },
   defaults = require "tuned",
   profiles = {
@@ -49,7 +24,7 @@ return experiment {
     reference = { epochs = 5, seeds = { 1 }, models = { resnet18 = { epochs = 10 } } },
     paper = { epochs = 30, seeds = { 1, 2, 3 } },
   },
-  report = report,
+  report = accuracies,
   gates = {
     smoke = {
       { rows = { "bp_fp32", "bp_ui8", "bp_gdai8" }, finishes = true },

@@ -1,7 +1,9 @@
 -- Figure 2: loss and accuracy of ResNet-18 by epoch, in FP32 and with gradients quantised directly to INT8. What range the
 -- paper quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
 local figures = require "lib.figures"
+local networks = require "networks"
 local paper = require "paper"
+local results_of = require "lib.results"
 local tables = require "lib.tables"
 
 local curves = paper.figure2
@@ -16,14 +18,13 @@ local function series_of(model, key, paper_key)
   return list
 end
 
-local function last_of(points, digits)
-  local value = points[#points] and points[#points][2]
-  return value and (math.abs(value) == math.huge and "∞" or digits:format(value)) or "-"
+local function last_of(points)
+  return results_of.number_text(points[#points][2], "%g")
 end
 
 local function first_not_finite(points)
   for _, point in ipairs(points) do
-    if point[2] ~= point[2] or math.abs(point[2]) == math.huge then
+    if point[2] == math.huge then
       return ("%g"):format(point[1])
     end
   end
@@ -31,14 +32,11 @@ local function first_not_finite(points)
 end
 
 local function table_of(model)
-  local list = tables.new { { title = "ResNet-18", align = "left" }, { title = "Test %", align = "right" },
-    { title = "paper", align = "right" }, { title = "Loss", align = "right" }, { title = "paper", align = "right" },
-    { title = "Not finite from epoch", align = "right" }, { title = "paper", align = "right" } }
+  local list = tables.new { "ResNet-18", "Test %", "paper", "Loss", "paper", "Not finite from epoch", "paper" }
   for _, row in ipairs(model.rows) do
-    local loss, printed = figures.by_epoch(row, "loss"), curves[row.algorithm]
-    list:add(row.title .. (row.note and row.results:note(row.note) or ""), row:text("accuracy"),
-      last_of(printed.accuracy, "%g"), last_of(loss, "%.3f"), last_of(printed.loss, "%g"), first_not_finite(loss),
-      first_not_finite(printed.loss))
+    local printed = curves[row.algorithm]
+    list:add(row:label(), row:text("accuracy"), last_of(printed.accuracy),
+      row:plain("loss", "%.3f"), last_of(printed.loss), row:plain("diverged_in", "%.4g"), first_not_finite(printed.loss))
   end
   return list
 end
@@ -56,7 +54,7 @@ end
 
 local function report(results)
   local model = results.models[1]
-  local epochs = figures.epoch_axis(model.rows, 100)
+  local epochs = figures.epoch_axis(model.rows, curves.bp_fp32.loss[#curves.bp_fp32.loss][1])
   local loss = { x = epochs, y = { title = "Training loss", from = 0, to = top_of_loss(model) },
     series = series_of(model, "loss", "loss") }
   local accuracy = { x = epochs, y = { title = "Test accuracy", unit = "%", from = 0, to = 100 },
@@ -73,10 +71,7 @@ end
 return experiment {
   name = "fig2",
   title = "Figure 2: gradients quantised directly to INT8",
-  models = {
-    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true,
-      test_by_epoch = true },
-  },
+  models = { resnet18 = networks.resnet18 { test_by_epoch = true } },
   algorithms = {
     { "bp_fp32", title = "FP32" },
     { "bp_int8", title = "INT8" },

@@ -1,11 +1,13 @@
--- Figure 3: what the gradient of the first layer's weights looks like in FP32, with 0 to 3 hidden layers (the MLPs of
--- Table I), before training, after the first epoch and over training. docs/measurement.md says how it is taken.
+-- Figure 3: what the gradient of the first layer's weights looks like in FP32, with 0 to 3 hidden layers. Of the MLPs of
+-- Table I, before training, after the first epoch and over training. docs/measurement.md says how it is taken.
 local figures = require "lib.figures"
 local gradients = require "lib.gradients"
+local networks = require "networks"
 local paper = require "paper".figure3
 local tables = require "lib.tables"
 
 local least = 0.01 -- percent: what is rarer lies on the picture's lower edge
+local batch = 32 -- records that the gradient is taken over
 local stages = { { 0, "before training" }, { 1, "after epoch 1" }, { "last", "after the last epoch" } }
 local measures = { -- with what the paper's picture shows of them
   { "kurtosis" }, { "largest_over_median" }, { "int8_zeros" }, { "largest" }, { "zeros" },
@@ -14,9 +16,9 @@ local measures = { -- with what the paper's picture shows of them
 }
 
 local function stage_table(results, name, stage)
-  local columns = { { title = "", align = "left" } }
+  local columns = { "" }
   for i, model in ipairs(results.models) do
-    columns[i + 1] = { title = model.title, align = "right" }
+    columns[i + 1] = model.title
   end
   columns[#columns + 1] = { title = "paper (0, 1, 2)", align = "left" }
   local list = tables.new(columns)
@@ -24,7 +26,7 @@ local function stage_table(results, name, stage)
     local texts = { gradients.title(measure[1]) }
     for i, model in ipairs(results.models) do
       local row = results:row(name, model.name)
-      texts[i + 1] = row and gradients.text(results, row, stage, measure[1]) or "-"
+      texts[i + 1] = row and gradients.text(row, stage, measure[1]) or "-"
     end
     texts[#texts + 1] = measure[2] and ("%g, %g, %g"):format(table.unpack(measure[2])) or "-"
     list:add(table.unpack(texts))
@@ -44,7 +46,7 @@ end
 local function report(results)
   local blocks = {}
   for _, row in ipairs(results.models[1].rows) do
-    local panels = {}
+    local panels, bins = {}, #gradients.histogram(row, 1, least)
     for i, stage in ipairs(stages) do
       blocks[#blocks + 1] = { heading = row.title .. ", " .. stage[2] }
       blocks[#blocks + 1] = stage_table(results, row.name, stage[1])
@@ -53,27 +55,30 @@ local function report(results)
         series = curves(results, row.name, "steps", function(of) return gradients.histogram(of, stage[1], least) end) }
     end
     blocks[#blocks + 1] = figures.new { name = "fig3_" .. row.name, title = "First layer's gradient, " .. row.title,
-      panels = panels, caption = "Weights without gradient left out, all seeds together, 129 bins; the paper has about 130." }
+      panels = panels, caption = ("Weights without gradient left out, all seeds together%s; the paper has about %d bins.")
+        :format(bins > 0 and (", %d bins"):format(bins) or "", paper.bins) }
     blocks[#blocks + 1] = figures.new { name = "fig3_kurtosis_" .. row.name, title = "Its kurtosis, " .. row.title,
       x = { title = "Epoch" }, y = { title = "Excess kurtosis", scale = "log" },
       series = curves(results, row.name, "line_points", function(of) return gradients.by_epoch(of, "kurtosis") end),
       caption = "Mean over seeds, with the lowest and the highest. A normal distribution has 0." }
   end
-  blocks[#blocks + 1] = "The gradient of the mean loss over the first 32 training records, a batch such as BP-INT8 rounds; "
+  blocks[#blocks + 1] = ("The gradient of the mean loss over the first %d training records, a batch such as BP-INT8 rounds; "
     .. "median, INT8 and bins are over the weights that have one. The paper's numbers are read off its print; when they were "
-    .. "taken, and over how many records, it does not say. The learning rate of standardised inputs was not searched."
+    .. "taken, and over how many records, it does not say. The learning rate of standardised inputs was not searched.")
+    :format(batch)
   return blocks
 end
 
-local function mlp(count, hidden)
-  return { "mlp", name = "hidden" .. count, title = count .. " hidden", dataset = "mnist", options = { hidden = hidden },
-    gradient_statistics = 32, histogram_range = paper.axis }
+local models = {}
+for hidden = 0, 3 do
+  models[#models + 1] = networks.hidden(hidden, { title = hidden .. " hidden", gradient_statistics = batch,
+    histogram_range = paper.axis })
 end
 
 return experiment {
   name = "fig3",
   title = "Figure 3: the gradient of the first layer's weights",
-  models = { mlp(0, "none"), mlp(1, { 500 }), mlp(2, { 500, 500 }), mlp(3, { 500, 500, 500 }) },
+  models = models,
   algorithms = {
     { "bp_fp32", title = "inputs from 0 to 1" },
     { "bp_fp32", name = "standardised", title = "standardised inputs", standardise = true, learning_rate = 0.02 },

@@ -2,66 +2,49 @@
 -- readings of each: later units' losses as one number for each sample (scalar) or as the exact gradient of Eq. 3 (chain);
 -- without, all units in each step or one after the other.
 local figures = require "lib.figures"
-local paper = require "paper"
+local networks = require "networks"
+local paper = require "paper".figure6
 local tables = require "lib.tables"
 local tuned = require "tuned"
 
 local readings = {
-  { name = "scalar", title = "look-ahead", paper = "lookahead", options = { lookahead = "scalar" } },
-  { name = "chain", title = "look-ahead, chain", paper = "lookahead", options = { lookahead = "chain" } },
-  { name = "off", title = "no look-ahead", paper = "off", options = { lookahead = "off" } },
-  { name = "greedy", title = "unit after unit", paper = "off", options = { schedule = "greedy" } },
+  { name = "scalar", title = "look-ahead", paper = "lookahead", lookahead = "scalar" },
+  { name = "chain", title = "look-ahead, chain", paper = "lookahead", lookahead = "chain" },
+  { name = "off", title = "no look-ahead", paper = "off", lookahead = "off" },
+  { name = "greedy", title = "unit after unit", paper = "off", schedule = "greedy" },
 }
-local presets = { { name = "tuned", title = "goodness: tuned" }, { name = "paper", title = "goodness: as in the paper" } }
+local presets = { { "tuned", "goodness: tuned" }, { "paper", "goodness: as in the paper" } }
 
 local rows, defaults = {}, { mlp = {}, resnet18 = {} }
 for _, preset in ipairs(presets) do
   for _, reading in ipairs(readings) do
-    local row = { "ff_int8", name = preset.name .. "_" .. reading.name, title = reading.title .. ", " .. preset.name,
-      preset = preset.name, paper = reading.paper }
-    for option, value in pairs(reading.options) do
-      row[option] = value
-    end
-    rows[#rows + 1] = row
+    local name = preset[1] .. "_" .. reading.name
+    rows[#rows + 1] = { "ff_int8", name = name, title = reading.title .. ", " .. preset[1], preset = preset[1],
+      paper = reading.paper, lookahead = reading.lookahead, schedule = reading.schedule }
     for model, entries in pairs(defaults) do
-      entries[row.name] = tuned[model]["ff_int8_" .. preset.name]
+      entries[name] = tuned[model]["ff_int8_" .. preset[1]]
     end
   end
 end
 
 local function panel(results, model, preset)
-  local curves, series = paper.figure6[model.name], {}
+  local curves, series = paper[model.name], {}
   for i, reading in ipairs(readings) do
-    local row = results:row(preset.name .. "_" .. reading.name, model.name)
-    if row then
-      series[#series + 1] = { title = reading.title, colour = i, points = figures.by_epoch(row, "test_accuracy") }
-    end
+    local row = results:row(preset[1] .. "_" .. reading.name, model.name)
+    series[#series + 1] = row and { title = reading.title, colour = i, points = figures.by_epoch(row, "test_accuracy") }
   end
   series[#series + 1] = { title = "paper: look-ahead", paper = true, colour = 1, points = curves.lookahead.accuracy }
   series[#series + 1] = { title = "paper: no look-ahead", paper = true, colour = 3, points = curves.off.accuracy }
-  local longest = curves.off.accuracy[#curves.off.accuracy][1]
-  return { title = preset.title, x = figures.epoch_axis(model.rows, longest),
+  return { title = preset[2], x = figures.epoch_axis(model.rows, curves.off.accuracy[#curves.off.accuracy][1]),
     y = { title = "Test accuracy", unit = "%", from = 0, to = 100 }, series = series }
 end
 
-local function number(value, format)
-  return value and (format or "%.1f"):format(value) or "-"
-end
-
-local function table_of(results, model)
-  local list = tables.new { { title = "FF-INT8", align = "left" }, { title = "Test %", align = "right" },
-    { title = "Levels off at %", align = "right" }, { title = "paper", align = "right" },
-    { title = "In epoch", align = "right" }, { title = "paper", align = "right" }, { title = "Time s", align = "right" } }
-  for _, preset in ipairs(presets) do
-    for _, reading in ipairs(readings) do
-      local row = results:row(preset.name .. "_" .. reading.name, model.name)
-      if row then
-        local level, epoch = figures.plateau(figures.by_epoch(row, "test_accuracy"))
-        local paper_level, paper_epoch = figures.plateau(paper.figure6[model.name][reading.paper].accuracy)
-        list:add(row.title, row:text("accuracy"), number(level), number(paper_level), number(epoch, "%g"),
-          number(paper_epoch, "%g"), row:text("time"))
-      end
-    end
+local function table_of(model)
+  local list = tables.new { "FF-INT8", "Test %", "Levels off at %", "paper", "In epoch", "paper", "Time s" }
+  for _, row in ipairs(model.rows) do
+    local level, epoch = figures.plateau(paper[model.name][row.paper].accuracy)
+    list:add(row.title, row:text("accuracy"), row:text("plateau", "%.1f"), ("%.1f"):format(level),
+      row:text("epochs_to_plateau", "%.4g"), ("%g"):format(epoch), row:text("time"))
   end
   return list
 end
@@ -69,15 +52,12 @@ end
 local function report(results)
   local blocks = {}
   for _, model in ipairs(results.models) do
-    local panels = {}
-    for i, preset in ipairs(presets) do
-      panels[i] = panel(results, model, preset)
-    end
+    local panels = { panel(results, model, presets[1]), panel(results, model, presets[2]) }
     blocks[#blocks + 1] = { heading = model.title }
     blocks[#blocks + 1] = figures.new { name = "fig6_" .. model.name, panels = panels, rows = model.rows,
       title = "Look-ahead in FF-INT8, " .. model.title,
       caption = "Test accuracy by epoch; mean and range over seeds. Dashed: the paper's Figure 6, read off its plot." }
-    blocks[#blocks + 1] = table_of(results, model)
+    blocks[#blocks + 1] = table_of(model)
   end
   blocks[#blocks + 1] = "A curve levels off at the mean of its last fifth, in the first epoch within a point of that. "
     .. "The test set was read after every epoch for this figure; nothing was chosen by it."
@@ -91,9 +71,8 @@ return experiment {
   name = "fig6",
   title = "Figure 6: FF-INT8 with and without look-ahead",
   models = {
-    mlp = { dataset = "mnist", title = "MLP", batch = 32, test_by_epoch = true },
-    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true,
-      test_by_epoch = true },
+    mlp = networks.mlp { title = "MLP", test_by_epoch = true },
+    resnet18 = networks.resnet18 { test_by_epoch = true },
   },
   algorithms = rows,
   defaults = defaults,

@@ -1,5 +1,6 @@
--- FF-INT8 on a convolutional network under each reading of the look-ahead loss and each way for an image to carry its
--- label: what the paper leaves open (docs/convolutional.md).
+-- FF-INT8 on a convolutional network: each reading of the look-ahead loss with each way to label an image. What the paper
+-- leaves open, docs/convolutional.md.
+local networks = require "networks"
 local tables = require "lib.tables"
 
 local routes = { { "overlay", "first ten pixels" }, { "plane", "a plane of its own" }, { "pattern", "waves over the image" } }
@@ -23,12 +24,9 @@ end
 local function report(results)
   local blocks = {}
   for _, model in ipairs(results.models) do
-    local list = tables.new { { title = "Reading", align = "left" }, { title = "Test %", align = "right" },
-      { title = "Validation %", align = "right" }, { title = "Epochs", align = "right" },
-      { title = "Time s", align = "right" }, { title = "Memory MiB", align = "right" } }
+    local list = tables.new { "Reading", "Test %", "Validation %", "Epochs", "Time s", "Memory MB" }
     for _, row in ipairs(model.rows) do
-      local record = row:record()
-      list:add(row.title, row:text("accuracy"), row:text("validation"), record and tostring(#record.epochs) or "-",
+      list:add(row.title, row:text("accuracy"), row:text("validation"), row:plain("epochs", "%.4g"),
         row:text("time"), row:text("memory"))
     end
     table.move({ { heading = model.title }, list }, 1, 2, #blocks + 1, blocks)
@@ -40,9 +38,7 @@ end
 return experiment {
   name = "lookahead",
   title = "FF-INT8: readings of the look-ahead loss and label routes",
-  models = {
-    resnet18 = { dataset = "cifar10", title = "ResNet-18", batch = 32, standardise = true, crop_padding = 4, flip = true },
-  },
+  models = { resnet18 = networks.resnet18() },
   algorithms = rows,
   profiles = {
     smoke = { epochs = 1, train_limit = 320, eval_limit = 100, seeds = { 1 } },

@@ -30,6 +30,18 @@ local function numbers(place, columns, values)
   return named
 end
 
+-- {model = {algorithm = number...}} as {model = {algorithm = numbers}}; place: where, with both their titles.
+local function by_model(place, columns, rows)
+  local named = {}
+  for model, of_model in pairs(rows) do
+    named[model] = {}
+    for algorithm, values in pairs(of_model) do
+      named[model][algorithm] = numbers(place:format(models[model], algorithms[algorithm]), columns, values)
+    end
+  end
+  return named
+end
+
 -- ---- Table I: accuracy on MNIST by depth, 500 neurons in each hidden layer ----------------------------------------
 
 local table1_columns = {
@@ -77,23 +89,20 @@ local table3 = {
 
 -- ---- Table IV: operations for one batch of 10 on the 4-layer MLP ---------------------------------------------------
 
+local table4_columns = {
+  { "compare_f32", "operations", "quantisation phase, 32-bit CMP" },
+  { "add_f32", "operations", "quantisation phase, 32-bit FADD" },
+  { "multiply_s8", "operations", "MAC phase, 8-bit MUL" },
+  { "add_s8", "operations", "MAC phase, 8-bit ADD" },
+}
+
 local table4 = {
-  ff_int8 = numbers("Table IV, FF-INT8", {
-    { "compare_f32", "operations", "quantisation phase, 32-bit CMP" },
-    { "add_f32", "operations", "quantisation phase, 32-bit FADD" },
-    { "multiply_s8", "operations", "MAC phase, 8-bit MUL" },
-    { "add_s8", "operations", "MAC phase, 8-bit ADD" },
-  }, { 32.4e3, 165.9e3, 23.8e6, 23.8e6 }),
+  ff_int8 = numbers("Table IV, FF-INT8", table4_columns, { 32.4e3, 165.9e3, 23.8e6, 23.8e6 }),
   bp_fp32 = numbers("Table IV, BP-FP32", {
     { "mac_add_f32", "operations", "MAC phase, 32-bit FADD" },
     { "mac_multiply_f32", "operations", "MAC phase, 32-bit FMUL" },
   }, { 898.2e6, 898.2e6 }),
-  bp_gdai8 = numbers("Table IV, GDAI8", {
-    { "compare_f32", "operations", "quantisation phase, 32-bit CMP" },
-    { "add_f32", "operations", "quantisation phase, 32-bit FADD" },
-    { "multiply_s8", "operations", "MAC phase, 8-bit MUL" },
-    { "add_s8", "operations", "MAC phase, 8-bit ADD" },
-  }, { 7.2e3, 18.4e3, 898.2e6, 898.2e6 }),
+  bp_gdai8 = numbers("Table IV, GDAI8", table4_columns, { 7.2e3, 18.4e3, 898.2e6, 898.2e6 }),
   batch = { value = 10, unit = "samples", place = "Section V-C" },
   mac_share = { value = 2.6, unit = "%", place = "Section V-C, FF-INT8's MACs against backpropagation's" },
   int8_speed = { value = 4, unit = "times", place = "Section V-C, INT8 against FP32 arithmetic" },
@@ -103,7 +112,7 @@ local table4 = {
 
 local table5_columns = { { "accuracy", "%" }, { "time", "s" }, { "energy", "J" }, { "memory", "MB" } }
 
-local table5_rows = {
+local table5 = by_model("Table V, %s, %s", table5_columns, {
   mlp = {
     bp_fp32 = { 94.5, 482.3, 2315.0, 247.6 },
     bp_int8 = { 52.4, 326.1, 1206.6, 213.9 },
@@ -132,35 +141,17 @@ local table5_rows = {
     bp_gdai8 = { 92.9, 2751.6, 10291.0, 894.1 },
     ff_int8 = { 93.1, 2697.9, 9926.5, 682.3 },
   },
-}
-
-local table5 = {}
-for model, rows in pairs(table5_rows) do
-  table5[model] = {}
-  for algorithm, values in pairs(rows) do
-    local place = ("Table V, %s, %s"):format(models[model], algorithms[algorithm])
-    table5[model][algorithm] = numbers(place, table5_columns, values)
-  end
-end
+})
 
 -- The brackets behind FF-INT8's numbers: first against BP-FP32, then against BP-GDAI8.
 local change_columns = { { "accuracy", "points" }, { "time", "%" }, { "energy", "%" }, { "memory", "%" } }
 
-local table5_change_rows = {
+local table5_changes = by_model("Table V, %s, FF-INT8 against %s", change_columns, {
   mlp = { bp_fp32 = { -0.2, -35.2, -52.6, -43.2 }, bp_gdai8 = { 0.5, -9.3, -18.4, -22.9 } },
   mobilenet_v2 = { bp_fp32 = { -0.4, -28.1, -46.7, -32.7 }, bp_gdai8 = { 0.2, -4.8, -5.4, -24.5 } },
   efficientnet_b0 = { bp_fp32 = { -0.8, -20.9, -39.4, -41.3 }, bp_gdai8 = { -0.2, -2.2, -5.8, -27.0 } },
   resnet18 = { bp_fp32 = { -0.4, -30.0, -47.1, -37.7 }, bp_gdai8 = { 0.2, -2.0, -3.5, -23.7 } },
-}
-
-local table5_changes = {}
-for model, bases in pairs(table5_change_rows) do
-  table5_changes[model] = {}
-  for base, values in pairs(bases) do
-    local place = ("Table V, %s, FF-INT8 against %s"):format(models[model], algorithms[base])
-    table5_changes[model][base] = numbers(place, change_columns, values)
-  end
-end
+})
 
 -- The two last rows.
 local table5_averages = {
@@ -197,25 +188,26 @@ local figure3 = {
 
 -- ---- Figure 6: test accuracy of FF-INT8 with and without look-ahead ----------------------------------------------------
 
-local function curve(place, first, step, values)
+-- A point every so many epochs.
+local function curve(place, step, values)
   local points = {}
   for i, value in ipairs(values) do
-    points[i] = { first + (i - 1) * step, value }
+    points[i] = { i * step, value }
   end
   return { place = place, accuracy = points }
 end
 
 local figure6 = {
   mlp = {
-    lookahead = curve("Figure 6a, with look-ahead", 12.5, 12.5,
+    lookahead = curve("Figure 6a, with look-ahead", 12.5,
       { 18, 26, 28, 39, 47, 55, 66, 79, 84, 89, 91.5, 91.5, 92, 93, 92.5, 92, 92.5, 92.5, 92, 92.5 }),
-    off = curve("Figure 6a, without look-ahead", 12.5, 12.5,
+    off = curve("Figure 6a, without look-ahead", 12.5,
       { 14, 18, 20.5, 23, 28, 33.5, 41, 60, 66, 69, 73, 80, 85, 88.5, 89, 89.5, 89.5, 89, 89.5, 89.5 }),
   },
   resnet18 = {
-    lookahead = curve("Figure 6b, with look-ahead", 50, 50,
+    lookahead = curve("Figure 6b, with look-ahead", 50,
       { 6, 19, 34, 49, 57, 68, 74, 84, 89, 91.5, 92, 92.5, 92.5, 93, 93, 93, 92.5, 92.5, 93, 92.5 }),
-    off = curve("Figure 6b, without look-ahead", 50, 50,
+    off = curve("Figure 6b, without look-ahead", 50,
       { 7, 8.5, 8, 9, 10, 9, 15, 20, 25.5, 27, 31, 37, 47, 43, 52, 57, 55, 59, 55.5, 53.5 }),
   },
 }

@@ -1,10 +1,10 @@
--- Readings of what the paper leaves open, on MLPs: which make BP-INT8 collapse as in Table I, which look-ahead helps as in
--- Figure 6, and what each reading costs. docs/readings.md has every open question with its option and default.
+-- Readings of what the paper leaves open, on MLPs: what each does and costs. Which make BP-INT8 collapse as in Table I, and
+-- which look-ahead helps as in Figure 6. docs/readings.md has every open question with its option and default.
+local networks = require "networks"
 local readings = require "lib.readings"
 local tuned = require("tuned").mlp
 
 local high_rate = 10 * tuned.bp_int8.learning_rate
-local depths = { hidden0 = "none", hidden1 = "500", hidden2 = "500,500", hidden3 = "500,500,500" }
 
 -- One row for each reading: what it sets, beside the options that the search chose.
 local int8 = {
@@ -81,12 +81,11 @@ local plan = readings.plan {
     { algorithm = "ff_int8", prefix = "ff_", preset = "tuned", rows = forward_forward, options = tuned.ff_int8_tuned } },
 }
 
-local models = { { "mlp", dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 } }
+local models = { networks.mlp { "mlp" } }
 local quick = { mlp = { seeds = { 1, 2 } } } -- forward-forward takes most of the time
-for name, hidden in pairs(depths) do
-  quick[name] = { seeds = { 1, 2, 3 } }
-  models[#models + 1] = { "mlp", name = name, dataset = "mnist", batch = 32, options = { hidden = hidden },
-    title = ("%s hidden layers"):format(name:sub(-1)) }
+for hidden = 0, 3 do
+  models[#models + 1] = networks.hidden(hidden)
+  quick[models[#models].name] = { seeds = { 1, 2, 3 } }
 end
 
 return experiment {

@@ -1,36 +1,30 @@
 -- The search behind the convolutional networks' entries in experiments/tuned.lua: four learning rates for each algorithm
 -- on a part of CIFAR-10, judged on the validation split. `ffbench run experiments/search_convolutional.lua`; its table is
 -- kept in results/search/.
+local networks = require "networks"
+local rows = require "rows"
 local search = require "lib.search"
 
 local backpropagation = { 0.003, 0.01, 0.03, 0.1 }
-
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
 
 return search {
   name = "search_convolutional",
   title = "Search of learning rates for the convolutional networks, on the validation split",
   models = {
-    resnet18 = network "ResNet-18",
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
   searches = {
-    { title = "BP-FP32", row = "bp_fp32", algorithm = "bp_fp32", options = {}, rates = backpropagation },
-    { title = "BP-INT8", row = "bp_int8", algorithm = "bp_int8", options = {}, rates = backpropagation },
-    { title = "BP-UI8", row = "bp_ui8", algorithm = "bp_ui8", options = {}, rates = backpropagation },
-    { title = "BP-GDAI8", row = "bp_gdai8", algorithm = "bp_gdai8", options = {}, rates = backpropagation },
-    { title = "FF-INT8 tuned", row = "ff_int8_tuned", algorithm = "ff_int8",
-      options = { preset = "tuned", lookahead = "scalar", goodness = "mean_squares", theta = 1, label = "pattern",
-        pattern_amplitude = 1 },
-      rates = { 0.03, 0.1, 0.3, 1 } },
-    { title = "FF-INT8 paper", row = "ff_int8_paper", algorithm = "ff_int8",
-      options = { preset = "paper", lookahead = "scalar" }, rates = { 1e-5, 1e-4, 1e-3, 1e-2 } },
-    { title = "FF-INT8 one-pass", row = "ff_int8_one_pass", algorithm = "ff_int8",
-      options = { preset = "one_pass", optimiser = "sgd", momentum = 0, input_rounding = "nearest" },
-      rates = { 0.05, 0.1, 0.2, 0.4 } },
+    { rows.bp_fp32, rates = backpropagation },
+    { rows.bp_int8, rates = backpropagation },
+    { rows.bp_ui8, rates = backpropagation },
+    { rows.bp_gdai8, rates = backpropagation },
+    { rows.ff_int8_tuned, rates = { 0.03, 0.1, 0.3, 1 },
+      options = { goodness = "mean_squares", theta = 1, label = "pattern", pattern_amplitude = 1 } },
+    { rows.ff_int8_paper, rates = { 1e-5, 1e-4, 1e-3, 1e-2 } },
+    { rows.ff_int8_one_pass, rates = { 0.05, 0.1, 0.2, 0.4 },
+      options = { optimiser = "sgd", momentum = 0, input_rounding = "nearest" } },
   },
   profiles = {
     smoke = { epochs = 1, train_limit = 320, eval_limit = 160, seeds = { 1 }, skip_test = true },

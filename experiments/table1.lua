@@ -1,45 +1,44 @@
 -- Table I: accuracy on MNIST by depth, in FP32 and with gradients quantised directly to INT8. What range the paper
 -- quantises gradients over is not stated: that of each tensor (BP-INT8 everywhere else), or a fixed one.
+local networks = require "networks"
 local paper = require "paper"
 local tables = require "lib.tables"
 
-local depths = { "none", "500", "500,500", "500,500,500" }
-
 local models, printed = {}, {}
-for i, hidden in ipairs(depths) do
-  local name = "hidden" .. i - 1
-  models[i] = { "mlp", name = name, dataset = "mnist", batch = 32, options = { hidden = hidden },
-    title = ("%d hidden layer%s"):format(i - 1, i == 2 and "" or "s") }
+for hidden = 0, 3 do
+  models[#models + 1] = networks.hidden(hidden)
+  local name = models[#models].name
   printed[name] = { bp_fp32 = { accuracy = paper.table1[name].bp_fp32 }, bp_int8 = { accuracy = paper.table1[name].bp_int8 } }
+end
+
+local function hidden_layers(model)
+  return model.name:match("%d+$")
 end
 
 local function difference_text(row, base)
   local value, other = row and row:mean("accuracy"), base and base:mean("accuracy")
-  return value and other and ("%+.2f"):format(value - other) or "-"
+  return value and other and row:traced(("%+.2f"):format(value - other), "accuracy", base) or "-"
 end
 
 local function accuracy_table(results)
-  local list = tables.new { { title = "Hidden layers", align = "left" }, { title = "FP32 %", align = "right" },
-    { title = "paper", align = "right" }, { title = "INT8 %", align = "right" },
-    { title = "Fixed range %", align = "right" }, { title = "paper", align = "right" } }
-  for i, model in ipairs(results.models) do
+  local list = tables.new { "Hidden layers", "FP32 %", "paper", "INT8 %", "Fixed range %", "paper" }
+  for _, model in ipairs(results.models) do
     local fp32, int8 = results:row("bp_fp32", model.name), results:row("bp_int8", model.name)
     local fixed = results:row("bp_int8_fixed", model.name)
     local function text(row)
       return row and row:text("accuracy") or "-"
     end
-    list:add(tostring(i - 1), text(fp32), ("%.1f"):format(printed[model.name].bp_fp32.accuracy.value), text(int8), text(fixed),
-      ("%.1f"):format(printed[model.name].bp_int8.accuracy.value))
+    list:add(hidden_layers(model), text(fp32), ("%.1f"):format(paper.table1[model.name].bp_fp32.value), text(int8),
+      text(fixed), ("%.1f"):format(paper.table1[model.name].bp_int8.value))
   end
   return list
 end
 
 local function difference_table(results)
-  local list = tables.new { { title = "INT8 less FP32, points", align = "left" }, { title = "INT8", align = "right" },
-    { title = "Fixed range", align = "right" }, { title = "paper", align = "right" } }
-  for i, model in ipairs(results.models) do
+  local list = tables.new { "INT8 less FP32, points", "INT8", "Fixed range", "paper" }
+  for _, model in ipairs(results.models) do
     local fp32 = results:row("bp_fp32", model.name)
-    list:add(tostring(i - 1), difference_text(results:row("bp_int8", model.name), fp32),
+    list:add(hidden_layers(model), difference_text(results:row("bp_int8", model.name), fp32),
       difference_text(results:row("bp_int8_fixed", model.name), fp32),
       ("%+.1f"):format(paper.table1[model.name].difference.value))
   end

@@ -14,16 +14,14 @@ local readings = {
 }
 
 local function report(results)
-  local list = tables.new { { title = "Network", align = "left" }, { title = "Dataset", align = "left" },
-    { title = "paper", align = "left" }, { title = "Parameters M", align = "right" }, { title = "paper", align = "right" },
-    { title = "Difference %", align = "right" } }
+  local list = tables.new { "Network", { title = "Dataset", align = "left" }, { title = "paper", align = "left" },
+    "Parameters M", "paper", "Difference %" }
   for _, model in ipairs(results.models) do
     local row, printed = model.rows[1], paper.table2[readings[model.name]]
-    local parameters = row:mean("model.parameters")
-    list:add(model.title, row.cells[1].config.dataset, printed.dataset, parameters and ("%.4f"):format(parameters / 1e6)
-      or row:text("model.parameters"),
-      ("%.2f"):format(printed.parameters.value),
-      parameters and ("%+.2f"):format(100 * (parameters / 1e6 / printed.parameters.value - 1)) or "-")
+    local parameters = row:mean("parameters")
+    local difference = parameters and ("%+.2f"):format(100 * (parameters / printed.parameters.value - 1)) or "-"
+    list:add(model.title, row.cells[1].config.dataset, printed.dataset, row:text("parameters", "%.4f"),
+      ("%.2f"):format(printed.parameters.value), row:traced(difference, "parameters"))
   end
   return { list, "Trainable parameters, without the running statistics of batch normalisation. The first of each network is "
     .. "what the other tables train." }

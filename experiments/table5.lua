@@ -1,21 +1,19 @@
 -- Table V: what each training algorithm reaches, and what it costs. docs/edit-an-experiment.md explains every key.
 local costs = require "lib.costs"
+local networks = require "networks"
 local paper = require "paper"
-
-local function network(title)
-  return { dataset = "cifar10", title = title, batch = 32, standardise = true, crop_padding = 4, flip = true }
-end
+local rows = require "rows"
 
 -- The same word of a profile for each convolutional network.
-local function networks(options)
+local function each_convolutional(options)
   return { mobilenet_v2 = options, efficientnet_b0 = options, resnet18 = options }
 end
 
 -- The accuracy that costs are compared at: the paper's of FF-INT8, where a profile trains long enough for it.
 local to_reach = { mlp = { quick = paper.table5.mlp.ff_int8.accuracy.value } }
-for model, rows in pairs(paper.table5) do
+for model, printed in pairs(paper.table5) do
   to_reach[model] = to_reach[model] or {}
-  to_reach[model].paper = rows.ff_int8.accuracy.value
+  to_reach[model].paper = printed.ff_int8.accuracy.value
 end
 
 -- All but BP-INT8, whose divergence would be a result.
@@ -30,34 +28,27 @@ return experiment {
   title = "Table V: accuracy, time, energy and memory of each training algorithm",
 
   models = {
-    mlp = { dataset = "mnist", title = "MLP 784-1000-1000-10", batch = 32 },
-    mobilenet_v2 = network "MobileNet-V2",
-    efficientnet_b0 = network "EfficientNet-B0",
-    resnet18 = network "ResNet-18",
+    mlp = networks.mlp(),
+    mobilenet_v2 = networks.mobilenet_v2(),
+    efficientnet_b0 = networks.efficientnet_b0(),
+    resnet18 = networks.resnet18(),
   },
 
-  algorithms = {
-    { "bp_fp32", title = "BP-FP32" },
-    { "bp_int8", title = "BP-INT8" },
-    { "bp_ui8", title = "BP-UI8" },
-    { "bp_gdai8", title = "BP-GDAI8" },
-    { "ff_int8", name = "ff_int8_tuned", title = "FF-INT8 tuned", preset = "tuned", lookahead = "scalar" },
-    { "ff_int8", name = "ff_int8_paper", title = "FF-INT8 paper", preset = "paper", lookahead = "scalar",
-      note = "goodness, normalisation and theta as the paper gives them; tuned is another reading of what it leaves open" },
-    { "ff_int8", name = "ff_int8_one_pass", title = "FF-INT8 one-pass", preset = "one_pass", paper = false,
-      note = "an extension of ours, not in the paper: neurons or channels in one group per class, no negative pass" },
+  algorithms = { -- a row of your own is one more line
+    rows.bp_fp32, rows.bp_int8, rows.bp_ui8, rows.bp_gdai8,
+    rows.ff_int8_tuned, rows.ff_int8_paper, rows.ff_int8_one_pass,
   },
   defaults = require "tuned", -- learning rates, found by search
 
   profiles = {
     smoke = { epochs = 3, train_limit = 4000, eval_limit = 2000, seeds = { 1 },
-      models = networks { epochs = 1, train_limit = 640, eval_limit = 100 } },
+      models = each_convolutional { epochs = 1, train_limit = 640, eval_limit = 100 } },
     quick = { epochs = 10, seeds = { 1, 2, 3 },
-      models = networks { epochs = 3, train_limit = 16000, eval_limit = 1000, seeds = { 1 } } },
+      models = each_convolutional { epochs = 3, train_limit = 16000, eval_limit = 1000, seeds = { 1 } } },
     -- Epochs as far as the paper tells them: its text for the MLP, Figures 2 and 6b for ResNet-18, whose stand here for
     -- the other two networks.
     paper = { epochs = 100, seeds = { 1, 2, 3 }, algorithms = { ff_int8 = { epochs = 130 } },
-      models = networks { algorithms = { ff_int8 = { epochs = 500 } } } },
+      models = each_convolutional { algorithms = { ff_int8 = { epochs = 500 } } } },
   },
 
   report = costs.report_to(to_reach, "the paper's of FF-INT8"),

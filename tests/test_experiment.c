@@ -504,6 +504,76 @@ static void figure3_comes_from_its_records(void **state) {
   trace_table("fig3.lua", "fig3.md", "fig3.csv", MLP "--quiet");
 }
 
+/* ---- the page ------------------------------------------------------------------------------------------------------
+ */
+
+/* The next cell between *at and end without its markup, and whether it is a link to a record. */
+static bool next_cell(const char **at, const char *end, char text[TEXT], bool *linked) {
+  const char *cell = *at;
+  while (cell < end && (strncmp(cell, "<t", 2) != 0 || !strchr("hd", cell[2]) || !strchr(" >", cell[3])))
+    cell++;
+  if (cell >= end)
+    return false;
+  const char *stop = strstr(cell, cell[2] == 'h' ? "</th>" : "</td>");
+  size_t count = 0;
+  bool inside = false;
+  *linked = false;
+  for (const char *c = cell; c < stop; c++) {
+    *linked = *linked || strncmp(c, "<a href=\"#record-", 17) == 0;
+    inside = inside || *c == '<';
+    if (!inside && count + 1 < TEXT)
+      text[count++] = *c;
+    inside = inside && *c != '>';
+  }
+  text[count] = '\0';
+  *at = stop;
+  return true;
+}
+
+/* Every number outside the paper's columns links to a record. Returns how many there are. */
+static int check_links(const char *table, const char *end) {
+  char titles[24][TEXT], text[TEXT];
+  const char *body = strstr(table, "<tbody>"), *at = table;
+  int columns = 0, numbers = 0;
+  bool linked;
+  while (columns < 24 && next_cell(&at, body, titles[columns], &linked))
+    columns++;
+  at = body;
+  for (int i = 0; next_cell(&at, end, text, &linked); i = i + 1 < columns ? i + 1 : 0) {
+    const char *title = titles[i], *digits = text + (*text == '+' || *text == '-');
+    if (i == 0 || *digits < '0' || *digits > '9' || strncasecmp(title, "paper", 5) == 0)
+      continue;
+    if (!linked)
+      fail_msg("%s, %s: %s links to no record", titles[0], title, text);
+    numbers++;
+  }
+  return numbers;
+}
+
+static void check_page(const char *experiment, const char *options, int least) {
+  static char text[OUTPUT_BYTES];
+  char path[PATH_MAX + 16];
+  int numbers = 0;
+  run("run", experiment, options);
+  snprintf(path, sizeof path, "%s --page page.html", options);
+  run("report", experiment, path);
+  snprintf(path, sizeof path, "%s/page.html", folder);
+  const char *end = strstr(read_whole(path, text, sizeof text), "<section id=\"machine\"");
+  assert_non_null(end);
+  for (const char *at = strstr(text, "<section id=\"experiment-"); (at = strstr(at, "<table>")) && at < end; at++)
+    numbers += check_links(at, strstr(at, "</table>"));
+  if (numbers < least)
+    fail_msg("%s: %d numbers on its page, want %d", experiment, numbers, least);
+}
+
+static void numbers_of_the_page_lead_to_their_records(void **state) {
+  (void)state;
+  check_page("table1.lua", SMALL "--only model=hidden1", 5);
+  check_page("table2.lua", MLP, 2);
+  check_page("table4.lua", SMALL "--set train_limit=10 --only model=mlp_3x500", 80);
+  check_page("table5.lua", MLP, 60);
+}
+
 /* ---- forecast ------------------------------------------------------------------------------------------------------
  */
 
@@ -651,6 +721,7 @@ int main(void) {
       CASE(table1_comes_from_its_records),
       CASE(table2_comes_from_its_records),
       CASE(figure3_comes_from_its_records),
+      CASE(numbers_of_the_page_lead_to_their_records),
       CASE(dry_run_forecasts_from_records),
       CASE(calibration_forecasts_what_has_no_record),
       CASE(progress_covers_all_runs),

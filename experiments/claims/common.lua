@@ -19,6 +19,20 @@ common.plot_points = { paper = 3.0 }
 -- Enough steps to compare what algorithms cost.
 common.cost_profiles = { "quick", "paper" }
 
+-- A text with numbers of the paper in it, each a number or {value =}; without their signs.
+function common.text(format, ...)
+  local values = {}
+  for i, number in ipairs { ... } do
+    values[i] = math.abs(type(number) == "table" and number.value or number)
+  end
+  return format:format(table.unpack(values))
+end
+
+-- Where a curve of the paper ends.
+function common.last(points)
+  return points[#points][2]
+end
+
 -- An empty list, and what puts a claim into it. prefix: of all names in it.
 function common.list(prefix)
   local list = {}

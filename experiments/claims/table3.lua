@@ -4,12 +4,14 @@ local paper = require "paper"
 
 local table3, claim = common.list "table3"
 
+local board = paper.table3
+
 for name, text in pairs {
-  int8_rate = "the board does 20 TOPS in INT8",
-  memory_bandwidth = "the board's memory moves 34 GB/s",
-  power_high = "the board takes 7 to 10 W",
+  int8_rate = common.text("the board does %g TOPS in INT8", board.int8_rate),
+  memory_bandwidth = common.text("the board's memory moves %g GB/s", board.memory_bandwidth),
+  power_high = common.text("the board takes %g to %g W", board.power_low, board.power_high),
 } do
-  claim { id = name, text = text, place = paper.table3[name].place, kind = "unmeasured",
+  claim { id = name, text = text, place = board[name].place, kind = "unmeasured",
     why = "a data sheet of the paper's board; ffbench doctor and make bench show what this machine does" }
 end
 

@@ -5,6 +5,8 @@ local paper = require "paper"
 
 local table4, claim = common.list "table4"
 
+local bp_macs, ff_macs = paper.table4.bp_fp32.mac_multiply_f32.value / 1e6, paper.table4.ff_int8.multiply_s8.value / 1e6
+
 -- The metrics are lib.operations'. A multiply and an add of the paper are one multiply-accumulate here.
 local counted = {
   { name = "compare_f32", metric = "compared", text = "comparisons of {row}" },
@@ -38,20 +40,24 @@ claim { id = "gdai8_counts_as_fp32", text = "{row} does as many multiply-accumul
 claim { id = "ff_int8.quantisation_is_small", text = "{row}: quantisation negligible, a twentieth of its MACs at most",
   place = "Section V-C", kind = "value", model = "mlp_3x500", row = "ff_int8", metric = "quantisation_share", at_most = 5 }
 
-claim { id = "int8_speed", text = "INT8 arithmetic is 4 times as fast as FP32", place = paper.table4.int8_speed.place,
-  kind = "unmeasured", why = "single products are timed by make bench, not by an experiment" }
+claim { id = "int8_speed", place = paper.table4.int8_speed.place, kind = "unmeasured",
+  text = common.text("INT8 arithmetic is %g times as fast as FP32", paper.table4.int8_speed),
+  why = "single products are timed by make bench, not by an experiment" }
 
 claim { id = "forward_is_cheaper", text = "a forward pass is cheaper than a backward pass", place = "Section V-C",
   kind = "unmeasured", why = "records time whole steps; ffbench train --profile-steps shows each operator" }
 
 claim { id = "rows_of_one_network", text = "Table IV's rows are of one network", place = "Table IV, MAC phase",
   kind = "contradiction",
-  evidence = "With w weights and a batch of b backpropagation takes at most 3 w b and FF-INT8, with two passes, at most 4 w b; "
-    .. "so 898.2 M means at least 29.9 M weights and 23.8 M from 0.6 M, where Table II's MLP has 1.79 M." }
+  evidence = common.text("With w weights and a batch of b backpropagation takes at most 3 w b and FF-INT8, with two passes, at "
+    .. "most 4 w b; so %.1f M means at least %.1f M weights and %.1f M from %.1f M, where Table II's MLP has %.2f M.",
+    bp_macs, bp_macs / 3 / paper.table4.batch.value, ff_macs, ff_macs / 4 / paper.table4.batch.value,
+    paper.table2.mlp.parameters) }
 
-claim { id = "counts", text = "a step of FF-INT8 is 23.8 M multiply-accumulates, one of backpropagation 898.2 M",
-  place = "Table IV", kind = "contradiction",
-  evidence = "784-500-500-500-10 with a batch of 10 makes 22.99 M for backpropagation (8.97 forward, 8.97 for gradients of "
-    .. "weights, 5.05 of inputs) and at most 35.88 M for FF-INT8 with two passes: 1.56 times as many, not 2.6 %." }
+claim { id = "counts", place = "Table IV", kind = "contradiction",
+  text = common.text("a step of FF-INT8 is %.1f M multiply-accumulates, one of backpropagation %.1f M", ff_macs, bp_macs),
+  evidence = common.text("784-500-500-500-10 with a batch of 10 makes 22.99 M for backpropagation (8.97 forward, 8.97 for "
+    .. "gradients of weights, 5.05 of inputs) and at most 35.88 M for FF-INT8 with two passes: 1.56 times as many, not "
+    .. "%.1f %%.", paper.table4.mac_share) }
 
 return table4

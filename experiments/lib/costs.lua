@@ -28,19 +28,19 @@ local function in_paper(model)
 end
 
 local function new_table(first, list, with_paper)
-  local columns = { { title = first, align = "left" } }
+  local columns = { first }
   for _, column in ipairs(list) do
-    columns[#columns + 1] = { title = column.title, align = "right" }
-    columns[#columns + 1] = with_paper and { title = "paper", align = "right" } or nil
+    columns[#columns + 1] = column.title
+    columns[#columns + 1] = with_paper and "paper" or nil
   end
   return tables.new(columns)
 end
 
-local function absolute_table(model, results)
+local function absolute_table(model)
   local with_paper = in_paper(model)
   local list = new_table("Algorithm", main, with_paper)
   for _, row in ipairs(model.rows) do
-    local texts = { row.title .. (row.note and results:note(row.note) or "") }
+    local texts = { row:label() }
     for _, column in ipairs(main) do
       texts[#texts + 1] = row:text(column.metric)
       texts[#texts + 1] = with_paper and row:paper_text(column.metric) or nil
@@ -101,22 +101,25 @@ local function common_level(model)
   return lowest and lowest // 1
 end
 
+-- The level that is given for a network in this profile, or nil.
+local function given_level(model, results, levels)
+  return (levels[model.name] or levels[model.model] or {})[results.profile]
+end
+
 local function level_of(model, results, levels)
-  local of_model = levels[model.name] or levels[model.model] or {}
-  return of_model[results.profile] or common_level(model)
+  return given_level(model, results, levels) or common_level(model)
 end
 
 -- What an epoch, the whole run, and training up to an accuracy take.
 local function effort_table(model, level)
-  local columns, metrics = { { title = "Cost", align = "left" } }, {}
-  local function add(title, metric, known)
-    columns[#columns + 1] = { title = title, align = "right" }
+  local columns, metrics = { "Cost" }, {}
+  local function add(title, metric)
+    columns[#columns + 1] = title
     metrics[#metrics + 1] = metric
-    model.exported[#model.exported + 1] = not known and metric or nil
   end
   for _, cost in ipairs { { "s", "time" }, { "J", "energy" } } do
-    add(cost[1] .. " per epoch", cost[2] .. "_per_epoch", cost[2] == "time")
-    add(cost[1] .. " in all", cost[2], true)
+    add(cost[1] .. " per epoch", cost[2] .. "_per_epoch")
+    add(cost[1] .. " in all", cost[2])
     if level then
       add(("%s to %g %%"):format(cost[1], level), ("%s_to_%g"):format(cost[2], level))
     end
@@ -139,9 +142,8 @@ local function levels_text(results, levels, origin)
   local given, found = {}, {}
   for _, model in ipairs(results.models) do
     local level = level_of(model, results, levels)
-    local of_model = levels[model.name] or levels[model.model] or {}
     if level then
-      table.insert(of_model[results.profile] and given or found, ("%s %g %%"):format(model.title, level))
+      table.insert(given_level(model, results, levels) and given or found, ("%s %g %%"):format(model.title, level))
     end
   end
   local text = ""
@@ -159,17 +161,9 @@ end
 -- ---- in detail ---------------------------------------------------------------------------------------------------
 
 local function detail_table(model)
-  local columns = { { title = "In detail", align = "left" } }
-  for _, title in ipairs { "Seeds", "Epochs", "ms per step", "Resident MB" } do
-    columns[#columns + 1] = { title = title, align = "right" }
-  end
-  local list = tables.new(columns)
+  local list = tables.new { "In detail", "Seeds", "Epochs", "ms per step", "Resident MB" }
   for _, row in ipairs(model.rows) do
-    local count, record = #row:numbers("time_per_epoch"), row:record()
-    local epochs = record and #(record.epochs or {}) or 0
-    list:add(row.title, row:traced(count > 0 and tostring(count) or "-", "time_per_epoch"),
-      row:traced(epochs > 0 and tostring(epochs) or "-", "time_per_epoch"), row:plain("step"),
-      row:text("resident"))
+    list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:plain("step"), row:text("resident"))
   end
   return list
 end
@@ -178,9 +172,9 @@ local tags = { "weights", "optimiser", "gradients", "activations", "quantised", 
 
 -- What is alive at the fullest moment of a training step; the tags add up to the planned peak.
 local function memory_table(model)
-  local columns = { { title = "MB at the peak", align = "left" } }
+  local columns = { "MB at the peak" }
   for _, tag in ipairs(tags) do
-    columns[#columns + 1] = { title = tag:gsub("^%l", string.upper), align = "right" }
+    columns[#columns + 1] = tag:gsub("^%l", string.upper)
   end
   local list = tables.new(columns)
   for _, row in ipairs(model.rows) do
@@ -199,7 +193,7 @@ local function report(results, levels, origin)
   local blocks = {}
   for _, model in ipairs(results.models) do
     blocks[#blocks + 1] = { heading = model.title }
-    blocks[#blocks + 1] = absolute_table(model, results)
+    blocks[#blocks + 1] = absolute_table(model)
     local base = base_row(model)
     if base and #model.rows > 1 then
       blocks[#blocks + 1] = relative_table(model, base)

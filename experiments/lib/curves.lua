@@ -1,7 +1,11 @@
 -- Numbers that are read off the epochs of a record: where its accuracy levels off, when it reaches a level, and what training
 -- had cost by then. Accuracy is that on the test set where the run read it after every epoch (for a figure), else that on the
 -- validation split.
+local statistics = require "lib.statistics"
+
 local curves = {}
+
+local near_plateau = 1 -- point; with it the curves of Figure 6a give the epochs that the paper's text names
 
 local function number(value)
   return type(value) == "number" and value or nil
@@ -16,7 +20,7 @@ local function accuracies(record)
 end
 
 -- The first epoch whose accuracy is at least `level` percent; nil where none is.
-function curves.first_at(record, level)
+local function first_at(record, level)
   for i, accuracy in ipairs(accuracies(record)) do
     if accuracy >= level then
       return i
@@ -25,24 +29,35 @@ function curves.first_at(record, level)
   return nil
 end
 
--- Where the curve levels off: the mean of its last fifth. Fewer than ten epochs show no such thing.
-function curves.plateau(record)
-  local list = accuracies(record)
-  if #list < 10 or record.status == "diverged" then
-    return nil
-  end
-  local count, sum = (#list + 4) // 5, 0
-  for i = #list - count + 1, #list do
-    sum = sum + list[i]
-  end
-  return sum / count
+-- Where a list of values levels off: the mean of its last fifth.
+local function last_fifth(values)
+  return statistics.mean(table.move(values, #values - (#values + 4) // 5 + 1, #values, 1, {}))
 end
 
-local near_plateau = 1 -- point; with it the curves of Figure 6a give the epochs that the paper's text names
+-- The same of a curve of points {x, y}, such as the paper's; and the first x within a point of it.
+function curves.plateau_of(points)
+  local values = {}
+  for i, point in ipairs(points) do
+    values[i] = point[2]
+  end
+  local level = last_fifth(values)
+  for i, value in ipairs(values) do
+    if value >= level - near_plateau then
+      return level, points[i][1]
+    end
+  end
+  return level, nil
+end
 
-function curves.epochs_to_plateau(record)
-  local level = curves.plateau(record)
-  return level and curves.first_at(record, level - near_plateau)
+-- Fewer than ten epochs show no such thing.
+local function plateau(record)
+  local list = accuracies(record)
+  return #list >= 10 and record.status ~= "diverged" and last_fifth(list) or nil
+end
+
+local function epochs_to_plateau(record)
+  local level = plateau(record)
+  return level and first_at(record, level - near_plateau)
 end
 
 -- The sum of a field over the epochs up to one of them; nil where an epoch lacks it.
@@ -55,12 +70,12 @@ local function sum_to(record, last, field)
   return sum
 end
 
-function curves.seconds_to(record, level)
-  return sum_to(record, curves.first_at(record, level), "seconds")
+local function seconds_to(record, level)
+  return sum_to(record, first_at(record, level), "seconds")
 end
 
-function curves.joules_to(record, level)
-  return sum_to(record, curves.first_at(record, level), "joules")
+local function joules_to(record, level)
+  return sum_to(record, first_at(record, level), "joules")
 end
 
 function curves.last(record)
@@ -68,25 +83,29 @@ function curves.last(record)
   return list[#list] and list[#list] > -math.huge and list[#list] or nil
 end
 
-function curves.best(record)
+local function best(record)
   local list = accuracies(record)
-  local best = math.max(-math.huge, table.unpack(list))
-  return best > -math.huge and best or nil
+  local highest = math.max(-math.huge, table.unpack(list))
+  return highest > -math.huge and highest or nil
 end
 
 -- How much accuracy changes from one epoch to the next, in points, over the later half of them.
-function curves.roughness(record)
+local function roughness(record)
   local list, sum = accuracies(record), 0
   local first = #list // 2 + 1
   for i = first, #list - 1 do
     sum = sum + math.abs(list[i + 1] - list[i])
   end
-  return curves.plateau(record) and sum / (#list - first) or nil
+  return plateau(record) and sum / (#list - first) or nil
+end
+
+local function diverged_in(record)
+  return record.status == "diverged" and number((record.diverged or {}).epoch) or nil
 end
 
 -- 100 where the run had diverged by that epoch, 0 where it had not; nil where it ended before.
-function curves.diverged_by(record, last)
-  local epoch = record.status == "diverged" and number((record.diverged or {}).epoch)
+local function diverged_by(record, last)
+  local epoch = diverged_in(record)
   if epoch then
     return epoch <= last and 100 or 0
   end
@@ -95,23 +114,23 @@ end
 
 local function never_reached(level)
   return function(record)
-    if curves.first_at(record, level) then
+    if first_at(record, level) then
       return nil
     end
-    local best = curves.best(record)
-    return best and ("never reached %g %%: its best accuracy by epoch was %.2f %%"):format(level, best)
+    local highest = best(record)
+    return highest and ("never reached %g %%: its best accuracy by epoch was %.2f %%"):format(level, highest)
       or "has no accuracy by epoch"
   end
 end
 
 local function no_plateau(record)
-  return curves.plateau(record) == nil and "fewer than ten epochs: too few to see where it levels off" or nil
+  return plateau(record) == nil and "fewer than ten epochs: too few to see where it levels off" or nil
 end
 
 local kinds = {
-  epochs = { title = "epochs to %g %%", unit = "epochs", read = curves.first_at },
-  time = { title = "training time to %g %%", unit = "s", read = curves.seconds_to, wants_own_machine = true },
-  energy = { title = "energy to %g %%", unit = "J", read = curves.joules_to, wants_own_machine = true },
+  epochs = { title = "epochs to %g %%", unit = "epochs", read = first_at },
+  time = { title = "training time to %g %%", unit = "s", read = seconds_to, wants_own_machine = true },
+  energy = { title = "energy to %g %%", unit = "J", read = joules_to, wants_own_machine = true },
 }
 
 local function accuracy_at(record, epoch)
@@ -124,16 +143,27 @@ local function loss_at(record, epoch)
   return loss == "inf" and math.huge or number(loss)
 end
 
+local function last_loss(record)
+  local last = (record.epochs or {})[#(record.epochs or {})]
+  return last and (last.loss == "nan" and 0 / 0 or loss_at(record, #record.epochs))
+end
+
+local function not_diverged()
+  return "its loss stayed finite"
+end
+
 local function few_epochs(record)
   return ("trained for %d epochs only"):format(#(record.epochs or {}))
 end
 
 local named = {
-  best = { title = "best accuracy of an epoch", unit = "%", read = curves.best, wants_data = true },
-  plateau = { title = "where accuracy levels off", unit = "%", read = curves.plateau, why = no_plateau, wants_data = true },
-  roughness = { title = "change of accuracy between epochs", unit = "%", read = curves.roughness, why = no_plateau,
+  loss = { title = "training loss in the last epoch", unit = "", read = last_loss, wants_data = true },
+  diverged_in = { title = "epoch that diverged", unit = "epochs", read = diverged_in, why = not_diverged, wants_data = true },
+  best = { title = "best accuracy of an epoch", unit = "%", read = best, wants_data = true },
+  plateau = { title = "where accuracy levels off", unit = "%", read = plateau, why = no_plateau, wants_data = true },
+  roughness = { title = "change of accuracy between epochs", unit = "%", read = roughness, why = no_plateau,
     wants_data = true },
-  epochs_to_plateau = { title = "epochs until accuracy levels off", unit = "epochs", read = curves.epochs_to_plateau,
+  epochs_to_plateau = { title = "epochs until accuracy levels off", unit = "epochs", read = epochs_to_plateau,
     why = no_plateau, wants_data = true },
 }
 
@@ -146,11 +176,11 @@ end
 local by_epoch = {
   accuracy_at = { title = "accuracy after epoch %d", unit = "%", read = accuracy_at, wants_data = true },
   loss_at = { title = "training loss in epoch %d", unit = "", read = loss_at, wants_data = true },
-  diverged_by = { title = "runs that diverged by epoch %d", unit = "%", read = curves.diverged_by, wants_data = true },
+  diverged_by = { title = "runs that diverged by epoch %d", unit = "%", read = diverged_by, wants_data = true },
 }
 
--- Metrics as in lib.results: best, plateau, roughness, epochs_to_plateau; accuracy_at_8, loss_at_8, diverged_by_8 (epochs;
--- share of the runs); epochs_to_97.5, time_to_97.5, energy_to_97.5 (per cent). nil for any other name.
+-- Metrics as in lib.results: best, plateau, roughness, epochs_to_plateau, loss, diverged_in; accuracy_at_8, loss_at_8,
+-- diverged_by_8 (epochs; share of the runs); epochs_to_97.5, time_to_97.5, energy_to_97.5 (per cent). nil for any other name.
 -- energy_reason(record): why it has no energy.
 function curves.metric(name, energy_reason)
   local of_epoch, epoch = name:match("^(%l+_%l+)_(%d+)$")

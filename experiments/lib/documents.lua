@@ -18,14 +18,13 @@ local terminal_columns = 100
 -- ---- banner and stamp --------------------------------------------------------------------------------------------
 
 local function banner(results)
-  local texts = results:distinct(function(cell)
+  return results:distinct(function(cell)
     if cell.planned_dataset == cell.config.dataset then
       return nil
     end
     return ("SYNTHETIC DATA: %s stands in for %s, which was not found here. No number below says anything about %s.")
       :format(cell.config.dataset, cell.planned_dataset, cell.planned_dataset)
   end)
-  return texts
 end
 
 local function of_record(path)
@@ -39,8 +38,8 @@ local function described_dataset(cell)
   if not data then
     return nil
   end
-  local kind = data.synthetic and "synthetic" or data.official and "official files" or "not the official files"
-  return ("%s (%s, trained on %s records, tested on %s)"):format(data.name, kind, data.train_records, data.test_records)
+  return ("%s (%s, trained on %s records, tested on %s)"):format(data.name, results_of.data_kind(data), data.train_records,
+    data.test_records)
 end
 
 local function commit(cell)
@@ -108,28 +107,7 @@ end
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
 local function count_text(entries)
-  local counts, parts = {}, {}
-  for _, entry in ipairs(entries) do
-    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
-  end
-  for _, verdict in ipairs(verdicts.order) do
-    if counts[verdict] then
-      parts[#parts + 1] = ("%d %s"):format(counts[verdict], verdict)
-    end
-  end
-  return ("%d claims: %s."):format(#entries, table.concat(parts, ", "))
-end
-
--- How many networks the claims are about.
-local function count_networks(entries)
-  local seen, count = {}, 0
-  for _, entry in ipairs(entries) do
-    if entry.network and not seen[entry.network] then
-      seen[entry.network] = true
-      count = count + 1
-    end
-  end
-  return count
+  return ("%d claims: %s."):format(#entries, verdicts.summary(entries))
 end
 
 -- Texts in their first order, each with the networks that it was said of.
@@ -151,7 +129,7 @@ local function texts_by_network(entries, networks)
 end
 
 local function verdict_lines(entries)
-  local lines, unmeasured, reasons, networks = {}, {}, {}, count_networks(entries)
+  local lines, unmeasured, reasons, networks = {}, {}, {}, verdicts.count_networks(entries)
   for _, entry in ipairs(entries) do
     if entry.verdict == "not measured" then
       if not unmeasured[entry.reason] then
@@ -176,13 +154,12 @@ end
 
 -- Of the paper's numbers, its sentences being lines: one table for each network, and one for what is said of all.
 local function verdict_tables(entries)
-  local several, lists, of_network = count_networks(entries) > 1, {}, {}
+  local several, lists, of_network = verdicts.count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
     if entry.verdict ~= "not measured" and entry.claim.paper then
       local title = several and (entry.network or "All networks") or "Claim"
       if not of_network[title] then
-        of_network[title] = tables.new { { title = title, align = "left" }, { title = "Paper", align = "right" },
-          { title = "Here", align = "right" }, { title = "Verdict", align = "left" } }
+        of_network[title] = tables.new { title, "Paper", "Here", { title = "Verdict", align = "left" } }
         lists[#lists + 1] = of_network[title]
       end
       of_network[title]:add(entry.text, entry.expected, entry.measured, verdicts.text(entry))
@@ -349,11 +326,8 @@ end
 
 local function csv_row(results, model, row, name)
   local metric, files, seeds = results_of.metric(name), {}, {}
-  for _, cell in ipairs(row.cells) do
-    if cell.record and metric.read(cell.record) then
-      files[#files + 1] = cell.file
-      seeds[#seeds + 1] = cell.config.seed
-    end
+  for i, cell in ipairs(row:cells_with(name)) do
+    files[i], seeds[i] = cell.file, cell.config.seed
   end
   local cell, paper = row.cells[1], row:paper_value(name)
   local fields = {
@@ -373,8 +347,8 @@ function documents.csv(results)
   }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do
-      local seen, asked = {}, table.move(row.asked, 1, #row.asked, 1, {})
-      for _, list in ipairs { csv_metrics, results.exported, model.exported, asked } do
+      local seen = {}
+      for _, list in ipairs { csv_metrics, table.move(row.asked, 1, #row.asked, 1, {}) } do -- writing a line asks, too
         for _, name in ipairs(list) do
           lines[#lines + 1] = not seen[name] and csv_row(results, model, row, name) or nil
           seen[name] = true

@@ -14,6 +14,7 @@
 -- (the default), points, line_points, steps or bars. colour is 1 to 7, by default in order, grey for the paper. A y of
 -- math.huge or 0/0 is drawn at the upper edge as not finite. The program makes the gnuplot script (harness/figure.h).
 
+local curves = require "lib.curves"
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
 
@@ -152,19 +153,7 @@ function figures.epoch_axis(rows, paper_last)
 end
 
 -- Where a curve levels off: the mean of its last fifth, and the first epoch that comes within a point of it.
-function figures.plateau(points)
-  local values = {}
-  for i = #points - (#points + 4) // 5 + 1, #points do
-    values[#values + 1] = points[i][2]
-  end
-  local level = statistics.mean(values)
-  for _, point in ipairs(points) do
-    if level and point[2] >= level - 1 then
-      return level, point[1]
-    end
-  end
-  return level, nil
-end
+figures.plateau = curves.plateau_of
 
 -- ---- in the report -----------------------------------------------------------------------------------------------
 
@@ -174,22 +163,6 @@ function figures.run_id(file)
 end
 
 local runs_shown = 6
-
--- f(cell) over the cells of the rows; the values that differ, sorted.
-local function distinct(rows, read)
-  local seen, values = {}, {}
-  for _, row in ipairs(rows) do
-    for _, cell in ipairs(row.cells) do
-      local value = read(cell)
-      if value and not seen[value] then
-        seen[value] = true
-        values[#values + 1] = value
-      end
-    end
-  end
-  table.sort(values)
-  return values
-end
 
 local function run_of(cell)
   return cell.record and figures.run_id(cell.file)
@@ -209,12 +182,8 @@ local function runs_text(runs)
 end
 
 local function footer(figure, results)
-  local rows = figure.rows or {}
-  for _, model in ipairs(figure.rows and {} or results.models) do
-    table.move(model.rows, 1, #model.rows, #rows + 1, rows)
-  end
-  local texts = { "ffbench, profile " .. results.profile, runs_text(distinct(rows, run_of)) }
-  for _, name in ipairs(distinct(rows, replaced_dataset)) do
+  local texts = { "ffbench, profile " .. results.profile, runs_text(results:distinct(run_of, figure.rows)) }
+  for _, name in ipairs(results:distinct(replaced_dataset, figure.rows)) do
     texts[#texts + 1] = "SYNTHETIC DATA instead of " .. name
   end
   return table.concat(texts, "; ")

@@ -104,8 +104,6 @@ local function gate_row(gate, row)
   return entry
 end
 
-local passing = { reproduced = true, ["within spread"] = true }
-
 local function names_row(gate, name)
   for _, wanted in ipairs(gate.rows or { gate.row }) do
     if wanted == name then
@@ -122,7 +120,7 @@ local function gate_claim(gate, judged)
       local by_mean = entry.verdict == "underpowered" and entry.inside
       local found = entry.reason or ("%s (%s)"):format(entry.measured, verdicts.text(entry))
       entries[#entries + 1] = { subject = entry.text, wanted = entry.expected, found = found,
-        status = (passing[entry.verdict] or by_mean) and "passed" or entry.obstacle and "skipped" or "failed" }
+        status = (verdicts.passing[entry.verdict] or by_mean) and "passed" or entry.obstacle and "skipped" or "failed" }
     end
   end
   return entries

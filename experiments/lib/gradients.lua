@@ -1,6 +1,6 @@
 -- Numbers and curves from record.gradients (docs/measurement.md), of the first layer that was asked for.
 --
---   gradients.text(results, row, epoch, measure)  as row:text; epoch 0 is before training, "last" the end
+--   gradients.text(row, epoch, measure)           as row:text; epoch 0 is before training, "last" the end
 --   gradients.title(measure)                      with its unit
 --   gradients.histogram(row, epoch, least)        points {value, share in percent} of all seeds' values together
 --   gradients.by_epoch(row, measure)              points {epoch, mean, lowest, highest} over the seeds
@@ -97,7 +97,7 @@ end
 table.insert(results_of.finders, metric_of)
 
 -- The mean over the seeds with its spread, or a dash with the reason.
-function gradients.text(_, row, epoch, measure)
+function gradients.text(row, epoch, measure)
   return row:text(("gradients.%s.%s"):format(epoch, measure), measures[measure].digits)
 end
 

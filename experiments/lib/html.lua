@@ -21,14 +21,6 @@ function html.paragraph(text, class)
   return ("<p%s>%s</p>"):format(class and ' class="' .. class .. '"' or "", html.text(text))
 end
 
-function html.list(texts)
-  local items = {}
-  for i, text in ipairs(texts) do
-    items[i] = "<li>" .. html.text(text) .. "</li>"
-  end
-  return #items > 0 and "<ul>\n" .. table.concat(items, "\n") .. "\n</ul>" or ""
-end
-
 -- Where the page tells of a record.
 function html.record_id(file)
   return "record-" .. html.escape(file:gsub("%.json$", ""))
@@ -51,6 +43,14 @@ local function traced(text, traces)
   end
   parts[#parts + 1] = html.text(text:sub(from))
   return table.concat(parts)
+end
+
+function html.list(texts, traces)
+  local items = {}
+  for i, text in ipairs(texts) do
+    items[i] = "<li>" .. traced(text, traces or {}) .. "</li>"
+  end
+  return #items > 0 and "<ul>\n" .. table.concat(items, "\n") .. "\n</ul>" or ""
 end
 
 local function row_of(cells, columns, tag)
@@ -98,11 +98,7 @@ function html.block(block, traces, label)
   elseif block.heading then
     return "<h3>" .. html.text(block.heading) .. "</h3>"
   end
-  local items = {}
-  for i, text in ipairs(block.list) do
-    items[i] = "<li>" .. traced(text, traces) .. "</li>"
-  end
-  return #items > 0 and "<ul>\n" .. table.concat(items, "\n") .. "\n</ul>" or ""
+  return html.list(block.list, traces)
 end
 
 return html

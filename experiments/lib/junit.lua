@@ -61,8 +61,6 @@ local function gate_cases(gates)
   return cases
 end
 
-local passing = { reproduced = true, ["within spread"] = true }
-
 local function claim_message(entry)
   local found = entry.reason or ("%s here, %s in the paper"):format(entry.measured, entry.expected)
   return ("%s: %s (%s)"):format(verdicts.text(entry), found, entry.claim.place)
@@ -73,7 +71,7 @@ local function claim_cases(entries)
   for i, entry in ipairs(entries) do
     local network = entry.network and entry.network .. ", " or ""
     cases[i] = { name = ("%s: %s%s"):format(entry.claim.id, network, entry.text),
-      outcome = passing[entry.verdict] and "passed" or "skipped", message = claim_message(entry) }
+      outcome = verdicts.passing[entry.verdict] and "passed" or "skipped", message = claim_message(entry) }
   end
   return cases
 end

@@ -34,18 +34,20 @@ local function quantisation_share(count)
   return 100 * (count.compared_elements + count.added_elements) / macs(count)
 end
 
-local function of_formula(key)
+-- key: train_step or predict_batch, counts by formula; or programs, those from shapes, and which of them.
+local function expected(key, names, read)
   return function(record)
-    local count = part(record, key)
-    return count and macs(count)
+    local count = part(record, key, names)
+    return count and read(count)
   end
 end
 
+local function of_formula(key)
+  return expected(key, nil, macs)
+end
+
 local function of_shapes(names, read)
-  return function(record)
-    local count = part(record, "programs", names)
-    return count and read(count)
-  end
+  return expected("programs", names, read)
 end
 
 -- Of one run; nil where runs differed.
@@ -80,9 +82,7 @@ local metrics = {
   { "quantisation_share", "elements compared and added, of multiply-accumulates", of_shapes(step, quantisation_share), "%" },
 }
 
-local names = {}
-for i, metric in ipairs(metrics) do
-  names[i] = metric[1]
+for _, metric in ipairs(metrics) do
   results_of.metrics[metric[1]] = { title = metric[2], unit = metric[4] or "operations", read = metric[3], why = why_not,
     exact = true }
 end
@@ -110,7 +110,7 @@ end
 local function shown(row, name)
   local gap = row:gap(name)
   local number = row:numbers(name)[1]
-  return (number and whole(number) or "-") .. (gap and row.results:note(gap) or "")
+  return row:traced(number and whole(number) or "-", name) .. (gap and row.results:note(gap) or "")
 end
 
 local function printed(row, name)
@@ -119,14 +119,14 @@ local function printed(row, name)
 end
 
 -- A table over the rows of a network; columns are {title, metric} or {title, function of a row}.
-local function table_of(results, model, title, columns)
-  local heads = { { title = title, align = "left" } }
+local function table_of(model, title, columns)
+  local heads = { title }
   for i, column in ipairs(columns) do
-    heads[i + 1] = { title = column[1], align = "right" }
+    heads[i + 1] = column[1]
   end
   local list = tables.new(heads)
   for _, row in ipairs(model.rows) do
-    local texts = { row.title .. (row.note and results:note(row.note) or "") }
+    local texts = { row:label() }
     for i, column in ipairs(columns) do
       texts[i + 1] = type(column[2]) == "function" and column[2](row) or shown(row, column[2])
     end
@@ -154,7 +154,8 @@ end
 
 local function passes(row)
   local record, number = row:record(), row:numbers("predicting")[1]
-  return number and ("%g"):format(number / weights_of(row, record) / record.config.batch) or "-"
+  local count = number and ("%g"):format(number / weights_of(row, record) / record.config.batch) or "-"
+  return row:traced(count, "predicting")
 end
 
 local function share(row)
@@ -218,7 +219,6 @@ local function texts(model)
 end
 
 function operations.report(results)
-  results.exported = names
   local blocks = { "One multiplication and one addition are one multiply-accumulate (MAC). Formula: the trainer's own; shapes: "
     .. "from the calls that a step is made of; running: counted inside the operators of the reference backend while they "
     .. "ran, and so are forward, input gradient, weight gradient and rounded. Compared: elements read in search of a "
@@ -227,9 +227,9 @@ function operations.report(results)
     local record = model.rows[1]:record()
     local title = model.title .. (record and (", one batch of %d"):format(record.config.batch) or "")
     for _, block in ipairs { { heading = title },
-      table_of(results, model, "MACs of a training step", step_columns),
-      table_of(results, model, "MACs of predicting the batch", prediction_columns),
-      table_of(results, model, "Quantisation phase of a step", quantisation_columns), texts(model) } do
+      table_of(model, "MACs of a training step", step_columns),
+      table_of(model, "MACs of predicting the batch", prediction_columns),
+      table_of(model, "Quantisation phase of a step", quantisation_columns), texts(model) } do
       blocks[#blocks + 1] = block
     end
   end

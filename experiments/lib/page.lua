@@ -3,24 +3,14 @@
 -- experiment (harness/page.h); what it gets is {profile, version, sections} with the sections of lib.sections.
 local html = require "lib.html"
 local style = require "lib.style"
+local verdicts = require "lib.verdicts"
 
--- What can be said of a claim, and how it is coloured.
-local classes = {
-  { "reproduced", "good" }, { "within spread", "fair" }, { "not reproduced", "bad" }, { "underpowered", "open" },
-  { "the paper contradicts itself", "odd" }, { "not measured", "open" },
-}
+-- How a verdict is coloured, if not as an open one.
+local classes = { reproduced = "good", ["within spread"] = "fair", ["not reproduced"] = "bad",
+  ["the paper contradicts itself"] = "odd" }
 
 local function class_of(verdict)
-  for _, class in ipairs(classes) do
-    if class[1] == verdict then
-      return class[2]
-    end
-  end
-  return "open"
-end
-
-local function mark(verdict, text)
-  return ('<span class="verdict %s">%s</span>'):format(class_of(verdict), html.text(text or verdict))
+  return classes[verdict] or "open"
 end
 
 -- "Table V" of "Table V: accuracy, time and so on".
@@ -54,22 +44,15 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local function counts_of(entries)
-  local counts = {}
-  for _, entry in ipairs(entries or {}) do
-    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
-  end
-  return counts
-end
-
--- The verdicts that were given somewhere.
+-- The verdicts that were given somewhere, and how often.
 local function given(sections)
-  local list, counts = {}, {}
+  local all, list = {}, {}
   each(sections, "verdicts", function(entry)
-    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
+    all[#all + 1] = entry
   end)
-  for _, class in ipairs(classes) do
-    list[#list + 1] = counts[class[1]] and class[1] or nil
+  local counts = verdicts.counts(all)
+  for _, verdict in ipairs(verdicts.order) do
+    list[#list + 1] = counts[verdict] and verdict or nil
   end
   return list, counts
 end
@@ -91,7 +74,7 @@ local function by_experiment(sections)
     columns[#columns + 1] = { title = name, align = "right" }
   end
   for i, section in ipairs(sections) do
-    local counts = counts_of(section.verdicts)
+    local counts = verdicts.counts(section.verdicts or {})
     rows[i] = { ('<a href="#%s">%s</a>'):format(section_id(section), html.text(short_title(section))),
       section.missing and "none" or ("%d of %d"):format(#section.records, section.planned) }
     for _, name in ipairs(names) do
@@ -103,10 +86,10 @@ end
 
 local function claim_row(entry, with_network)
   local reason = entry.reason and entry.reason ~= "" and "<br/><small>" .. html.text(entry.reason) .. "</small>" or ""
-  local verdict = entry.verdict .. (entry.needs and ": " .. entry.needs or "")
+  local verdict = ('<span class="verdict %s">%s</span>'):format(class_of(entry.verdict), html.text(verdicts.text(entry)))
   local text = (with_network and entry.network and entry.network .. ": " or "") .. entry.text
   return {
-    html.text(text) .. "<br/><small>" .. html.text(entry.place) .. "</small>", mark(entry.verdict, verdict) .. reason,
+    html.text(text) .. "<br/><small>" .. html.text(entry.place) .. "</small>", verdict .. reason,
     entry.expected ~= "" and html.text(entry.expected) or "-", html.linked(html.text(entry.measured), entry.files),
   }
 end
@@ -129,28 +112,19 @@ local function ranked(entries)
 end
 
 local function claims(section)
-  local networks, count = {}, 0
-  for _, entry in ipairs(section.verdicts) do
-    if entry.network and not networks[entry.network] then
-      networks[entry.network], count = true, count + 1
-    end
-  end
+  local several = verdicts.count_networks(section.verdicts) > 1
   local columns, rows = {}, {}
   for i, title in ipairs { "Claim", "Verdict", "Paper", "Here" } do
     columns[i] = { title = title, align = "left" }
   end
   for i, entry in ipairs(ranked(section.verdicts)) do
-    rows[i] = claim_row(entry, count > 1)
-  end
-  local parts, counts = {}, counts_of(section.verdicts)
-  for _, class in ipairs(classes) do
-    parts[#parts + 1] = counts[class[1]] and ("%d %s"):format(counts[class[1]], class[1]) or nil
+    rows[i] = claim_row(entry, several)
   end
   return ("<details>\n<summary><strong>%s</strong>: %s</summary>\n%s\n</details>"):format(html.text(section.title),
-    html.text(table.concat(parts, ", ")), html.grid(columns, rows, "Claims of " .. section.title))
+    html.text(verdicts.summary(section.verdicts)), html.grid(columns, rows, "Claims of " .. section.title))
 end
 
-local function verdicts(sections)
+local function verdict_section(sections)
   local parts = { '<section id="verdicts">', "<h2>Verdicts</h2>", totals(sections), by_experiment(sections) }
   for _, section in ipairs(sections) do
     if #(section.verdicts or {}) > 0 then
@@ -366,7 +340,7 @@ return function(input)
     reported = reported + (section.missing and 0 or 1)
   end
   local parts = { head:format(html.escape(title), style, html.text(title), html.text(input.profile),
-    count_text(#records), plural(reported, "experiment")), verdicts(sections) }
+    count_text(#records), plural(reported, "experiment")), verdict_section(sections) }
   for _, section in ipairs(sections) do
     parts[#parts + 1] = report(section)
   end

@@ -81,8 +81,8 @@ local function difference(row, base, metric)
     values[#values + 1] = of_base[seed] and value - of_base[seed]
   end
   local half = statistics.half_interval(values)
-  return #values == 0 and "-" or results_of.number_text(statistics.mean(values), "%+.2f")
-    .. (half and (" ±%.2f"):format(half) or "")
+  return #values == 0 and "-" or row:traced(results_of.number_text(statistics.mean(values), "%+.2f")
+    .. (half and (" ±%.2f"):format(half) or ""), metric, base)
 end
 
 local function verdict_text(results, entry)
@@ -91,7 +91,8 @@ local function verdict_text(results, entry)
   elseif entry.reason then
     return entry.verdict .. results:note(entry.reason)
   end
-  return ("%s: %s"):format(entry.measured, verdicts.text(entry))
+  local row, base = table.unpack(entry.rows)
+  return ("%s: %s"):format(row:traced(entry.measured, entry.claim.metric, base), verdicts.text(entry))
 end
 
 -- ---- the questions -----------------------------------------------------------------------------------------------
@@ -121,10 +122,8 @@ local function collapse_row(results, list, group, name, title, entries)
 end
 
 local function collapse_table(results, group)
-  local list = tables.new { { title = "Gradients", align = "left" }, { title = "0", align = "right" },
-    { title = "1", align = "right" }, { title = "2", align = "right" }, { title = "3", align = "right" },
-    { title = "Collapses at", align = "left" }, { title = "As in Table I", align = "left" },
-    { title = "s/epoch", align = "right" }, { title = "MB", align = "right" } }
+  local list = tables.new { "Gradients", "0", "1", "2", "3", { title = "Collapses at", align = "left" },
+    { title = "As in Table I", align = "left" }, "s/epoch", "MB" }
   local found = judged(results, { safe, table.unpack(collapses) })
   printed_row(list, "paper: FP32", "bp_fp32")
   printed_row(list, "paper: INT8", "bp_int8")
@@ -138,11 +137,9 @@ local function collapse_table(results, group)
 end
 
 local function lookahead_table(results, part, model)
-  local list = tables.new { { title = part.title, align = "left" }, { title = "Test %", align = "right" },
-    { title = "Levels off at %", align = "right" }, { title = "In epoch", align = "right" },
+  local list = tables.new { part.title, "Test %", "Levels off at %", "In epoch",
     { title = "Epochs, against none", align = "left" }, { title = "Level, against none", align = "left" },
-    { title = "Level, against unit after unit", align = "left" }, { title = "s/epoch", align = "right" },
-    { title = "MB", align = "right" } }
+    { title = "Level, against unit after unit", align = "left" }, "s/epoch", "MB" }
   local found = judged(results, { fewer, higher, higher_than_greedy })
   for _, reading in ipairs(part.rows) do
     local name = part.prefix .. reading[1]
@@ -156,9 +153,7 @@ end
 
 local function others_table(results, group)
   local part, base = group[1], results:row(group.base, group.models[1])
-  local list = tables.new { { title = "FF-INT8", align = "left" }, { title = "Test %", align = "right" },
-    { title = "Against the default", align = "right" }, { title = "s/epoch", align = "right" },
-    { title = "MB", align = "right" } }
+  local list = tables.new { "FF-INT8", "Test %", "Against the default", "s/epoch", "MB" }
   list:add("default", text(base, "accuracy"), "-", text(base, "time_per_epoch"), text(base, "memory"))
   for _, reading in ipairs(part.rows) do
     local row = results:row(part.prefix .. reading[1], group.models[1])
@@ -172,9 +167,10 @@ local function report_of(groups)
   return function(results)
     local blocks = {
       { heading = "Which readings make BP-INT8 collapse" }, collapse_table(results, groups.collapse),
-      "Test accuracy in per cent by the number of hidden layers, 500 neurons each; time and memory with three. Collapses: 15 "
+      ("Test accuracy in per cent by the number of hidden layers, 500 neurons each; time and memory with three. Collapses: %d "
         .. "points below FP32 with the same optimiser; with a question mark where these seeds cannot tell. As in Table I: at "
-        .. "every depth from one on, and at most 2 points below without a hidden layer.",
+        .. "every depth from one on, and at most %d points below without a hidden layer.")
+        :format(-collapses[1].at_most, -safe.at_least),
       { heading = "Which look-ahead helps" },
     }
     for _, part in ipairs(groups.lookahead) do

@@ -1,17 +1,17 @@
 -- Records as rows of numbers: what a report function gets.
 --
 --   results.profile, results.title
---   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order; what the .csv
---                            has besides the usual metrics of a model is in its list exported
+--   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
---   results.exported         names of metrics that the .csv has besides the usual ones
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
 --   row.asked                names of the metrics that were read: the .csv has them all
+--   row:label()              its title with the mark of its footnote
 --   row:record()             the first record at hand
 --   row:numbers(metric)      the values at hand; row:mean(metric), row:spread(metric) (standard deviation)
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
+--   row:seeds_text(metric)   how many seeds have it
 --   row:traced(text, metric) a number that the report made itself of this row's metric, with the way to its records
 -- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
 -- ("time.evaluation_seconds").
@@ -63,6 +63,20 @@ local function diverged(record)
   return ("seed %s diverged in epoch %s%s: the loss was no longer finite"):format(seed, place.epoch, where)
 end
 
+-- A number that depends on how much the run trained, for each of its epochs.
+local function per_epoch(path)
+  local whole = scaled(path, 1)
+  return function(record)
+    local value, epochs = whole(record), record.epochs and #record.epochs or 0
+    return value and epochs > 0 and value / epochs or nil
+  end
+end
+
+-- What depends on who else used the machine.
+local function cost(title, unit, read, why)
+  return { title = title, unit = unit, read = read, why = why, caveat = shared_machine, wants_own_machine = true }
+end
+
 -- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
 local metrics = {
   accuracy = {
@@ -73,42 +87,17 @@ local metrics = {
     wants_data = true,
   },
   validation = { title = "validation accuracy", unit = "%", read = scaled("accuracy.validation", 1), wants_data = true },
-  time = {
-    title = "training time",
-    unit = "s",
-    read = scaled("time.train_seconds", 1),
-    caveat = shared_machine,
-    wants_own_machine = true,
-  },
-  time_per_epoch = {
-    title = "training time per epoch",
-    unit = "s",
-    read = function(record)
-      local seconds, epochs = at_path(record, "time.train_seconds"), record.epochs and #record.epochs or 0
-      return type(seconds) == "number" and epochs > 0 and seconds / epochs or nil
-    end,
-    caveat = shared_machine,
-    wants_own_machine = true,
-  },
-  energy_per_epoch = {
-    title = "energy of training per epoch",
-    unit = "J",
-    read = function(record)
-      local joules, epochs = at_path(record, "energy.joules"), record.epochs and #record.epochs or 0
-      return type(joules) == "number" and epochs > 0 and joules / epochs or nil
-    end,
-    why = no_energy,
-    caveat = shared_machine,
-    wants_own_machine = true,
-  },
+  time = cost("training time", "s", scaled("time.train_seconds", 1)),
+  time_per_epoch = cost("training time per epoch", "s", per_epoch "time.train_seconds"),
+  energy = cost("energy of training", "J", scaled("energy.joules", 1), no_energy),
+  energy_per_epoch = cost("energy of training per epoch", "J", per_epoch "energy.joules", no_energy),
   step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
-  energy = {
-    title = "energy of training",
-    unit = "J",
-    read = scaled("energy.joules", 1),
-    why = no_energy,
-    caveat = shared_machine,
-    wants_own_machine = true,
+  epochs = {
+    title = "epochs trained",
+    unit = "epochs",
+    read = function(record)
+      return record.epochs and #record.epochs > 0 and #record.epochs or nil
+    end,
   },
   memory = { title = "planned peak memory", unit = "MB", read = scaled("memory.peak_bytes", 1e-6), exact = true },
   parameters = { title = "parameters", unit = "million", read = scaled("model.parameters", 1e-6), exact = true },
@@ -148,6 +137,11 @@ local function metric_of(name)
   return metric or path_metric(name)
 end
 
+-- What a record says of its data, in words.
+local function data_kind(data)
+  return data.synthetic and "synthetic" or data.official and "official files" or "not the official files"
+end
+
 -- ---- one row -----------------------------------------------------------------------------------------------------
 
 local row_methods = {}
@@ -156,26 +150,38 @@ row_methods.__index = row_methods
 local function ask(row, name)
   row.asked[#row.asked + 1] = not row.asked[name] and name or nil
   row.asked[name] = true
-  return metric_of(name)
 end
 
-function row_methods:numbers(name)
-  local metric, values = ask(self, name), {}
+-- The cells whose record has the metric, and what it is there.
+function row_methods:cells_with(name)
+  local metric, cells, values = metric_of(name), {}, {}
   for _, cell in ipairs(self.cells) do
     local value = cell.record and metric.read(cell.record)
     if value then
-      values[#values + 1] = value
+      cells[#cells + 1], values[#values + 1] = cell, value
     end
   end
+  return cells, values
+end
+
+function row_methods:numbers(name)
+  ask(self, name)
+  local _, values = self:cells_with(name)
   return values
 end
 
 function row_methods:by_seed(name)
-  local metric, values = ask(self, name), {}
-  for _, cell in ipairs(self.cells) do
-    values[cell.config.seed] = cell.record and metric.read(cell.record) or nil
+  ask(self, name)
+  local by_seed = {}
+  local cells, values = self:cells_with(name)
+  for i, cell in ipairs(cells) do
+    by_seed[cell.config.seed] = values[i]
   end
-  return values
+  return by_seed
+end
+
+function row_methods:label()
+  return self.title .. (self.note and self.results:note(self.note) or "")
 end
 
 -- The first record at hand, or nil.
@@ -250,12 +256,10 @@ local trace_mark = "\u{E000}(%d+)\u{E001}"
 
 -- The text, and how to find the records that have the metric; base: another row that went into it.
 function row_methods:traced(text, name, base)
-  local traces, files, metric = self.results.traces, {}, metric_of(name)
+  local traces, files = self.results.traces, {}
   for _, row in ipairs(traces and text ~= "-" and { self, base } or {}) do
-    for _, cell in ipairs(row.cells) do
-      if cell.record and metric.read(cell.record) then
-        files[#files + 1] = cell.file
-      end
+    for _, cell in ipairs(row:cells_with(name)) do
+      files[#files + 1] = cell.file
     end
   end
   if #files == 0 then
@@ -280,14 +284,19 @@ end
 function row_methods:text(name, digits)
   local gap, metric, seen = self:gap(name), metric_of(name), {}
   local marks = gap and { self.results:note(gap) } or {}
-  for _, cell in ipairs(self.cells) do
-    local caveat = metric.caveat and cell.record and metric.read(cell.record) and metric.caveat(cell.record)
+  for _, cell in ipairs(metric.caveat and self:cells_with(name) or {}) do
+    local caveat = metric.caveat(cell.record)
     if caveat and not seen[caveat] then
       seen[caveat] = true
       marks[#marks + 1] = self.results:note(caveat)
     end
   end
   return self:plain(name, digits) .. table.concat(marks, ",")
+end
+
+function row_methods:seeds_text(name)
+  local count = #self:numbers(name)
+  return self:traced(count > 0 and tostring(count) or "-", name)
 end
 
 function row_methods:paper_value(name)
@@ -333,17 +342,23 @@ function methods:row(name, model_name)
   return nil
 end
 
--- f(cell) for every cell with a record; the values that differ, sorted.
-function methods:distinct(read)
-  local seen, values = {}, {}
+function methods:all_rows()
+  local rows = {}
   for _, model in ipairs(self.models) do
-    for _, row in ipairs(model.rows) do
-      for _, cell in ipairs(row.cells) do
-        local value = read(cell)
-        if value ~= nil and not seen[value] then
-          seen[value] = true
-          values[#values + 1] = value
-        end
+    table.move(model.rows, 1, #model.rows, #rows + 1, rows)
+  end
+  return rows
+end
+
+-- read(cell) for every cell, of these rows or of all; the values that differ, sorted.
+function methods:distinct(read, rows)
+  local seen, values = {}, {}
+  for _, row in ipairs(rows or self:all_rows()) do
+    for _, cell in ipairs(row.cells) do
+      local value = read(cell)
+      if value and not seen[value] then
+        seen[value] = true
+        values[#values + 1] = value
       end
     end
   end
@@ -369,18 +384,17 @@ local function new_row(results, model, row, plan, input)
 end
 
 local results = { metrics = metrics, metric = metric_of, finders = finders,
-  at_path = at_path, number_text = number_text, digits_of = digits_of, trace_mark = trace_mark }
+  at_path = at_path, data_kind = data_kind, number_text = number_text, digits_of = digits_of, trace_mark = trace_mark }
 
 -- plan: from lib.experiment; input.cells: what the program found for each cell of the plan; traces: whether numbers carry
 -- the way to their records.
 function results.new(plan, input, traces)
   local made = setmetatable({
     name = plan.name, title = plan.title, profile = input.profile, paper = plan.paper, models = {}, notes = {}, marks = {},
-    metrics = metrics, exported = {}, traces = traces and {} or nil,
+    traces = traces and {} or nil,
   }, methods)
   for _, model in ipairs(plan.models) do
-    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {},
-      exported = {} }
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
     for _, row in ipairs(plan.rows) do
       local new = new_row(made, entry, row, plan, input)
       if #new.cells > 0 then

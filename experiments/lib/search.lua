@@ -1,55 +1,64 @@
 -- A search of learning rates: the same number of candidates for each algorithm, judged on the validation split.
---   return search { name = ..., title = ..., models = ..., profiles = ..., searches = { { title =, row =, algorithm =,
---     options =, rates = {...} }, ... } }
--- makes an experiment of one row for each candidate, whose report names the best of each list.
+--   return search { name = ..., title = ..., models = ..., profiles = ...,
+--     searches = { { row, rates = {...}, options = {...} }, ... } }
+-- makes an experiment of one row for each candidate, whose report names the best of each list. row: as in an experiment's
+-- algorithms; options: what it sets besides.
 local tables = require "lib.tables"
+
+local function name_of(list, i)
+  return ("%s_%d"):format(list[1].name or list[1][1], i)
+end
 
 local function rows_of(searches, budget)
   local rows = {}
   for _, list in ipairs(searches) do
     assert(#list.rates == budget, "every algorithm has the same number of candidates")
     for i, rate in ipairs(list.rates) do
-      local row = { list.algorithm, name = list.row .. "_" .. i, title = ("%s, %g"):format(list.title, rate),
-        paper = false, learning_rate = rate }
-      for name, value in pairs(list.options) do
-        row[name] = value
+      local row = {}
+      for _, options in ipairs { list[1], list.options or {} } do
+        for name, value in pairs(options) do
+          row[name] = value
+        end
       end
+      row.name, row.title, row.note = name_of(list, i), ("%s, %g"):format(list[1].title, rate), nil
+      row.paper, row.learning_rate = false, rate
       rows[#rows + 1] = row
     end
   end
   return rows
 end
 
-local function best_of(found, list)
+local function best_of(results, model, list)
   local best
   for i, rate in ipairs(list.rates) do
-    local accuracy = found[list.row .. "_" .. i]:mean("validation")
+    local row = results:row(name_of(list, i), model.name)
+    local accuracy = row and row:mean("validation")
     if accuracy and (not best or accuracy > best.accuracy) then
-      best = { rate = rate, accuracy = accuracy, edge = i == 1 or i == #list.rates }
+      best = { row = row, rate = rate, accuracy = accuracy, edge = i == 1 or i == #list.rates }
     end
   end
   return best
+end
+
+local function best_texts(best)
+  if not best then
+    return "-", "-"
+  end
+  local rate = ("%g%s"):format(best.rate, best.edge and " (edge)" or "")
+  return best.row:traced(rate, "validation"), best.row:traced(("%.2f"):format(best.accuracy), "validation")
 end
 
 local function report_of(searches, budget)
   return function(results)
     local blocks = {}
     for _, model in ipairs(results.models) do
-      local found = {}
-      local chosen = tables.new { { title = "Algorithm", align = "left" }, { title = "Learning rate", align = "right" },
-        { title = "Validation %", align = "right" } }
-      for _, row in ipairs(model.rows) do
-        found[row.name] = row
-      end
-      local all = tables.new { { title = "Candidate", align = "left" }, { title = "Validation %", align = "right" } }
+      local chosen = tables.new { "Algorithm", "Learning rate", "Validation %" }
+      local all = tables.new { "Candidate", "Validation %" }
       for _, list in ipairs(searches) do
-        local best = best_of(found, list)
-        chosen:add(list.title, best and ("%g%s"):format(best.rate, best.edge and " (edge)" or "") or "-",
-          best and ("%.2f"):format(best.accuracy) or "-")
-        for i in ipairs(list.rates) do
-          local row = found[list.row .. "_" .. i]
-          all:add(row.title, row:text("validation"))
-        end
+        chosen:add(list[1].title, best_texts(best_of(results, model, list)))
+      end
+      for _, row in ipairs(model.rows) do
+        all:add(row.title, row:text("validation"))
       end
       table.move({ { heading = "Chosen, " .. model.title }, chosen, { heading = "Every candidate, " .. model.title }, all },
         1, 4, #blocks + 1, blocks)

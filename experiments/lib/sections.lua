@@ -50,7 +50,7 @@ local function record_entry(cell, model, row)
   return {
     file = cell.file, run = figures.run_id(cell.file), row = row.title, network = model.title or model.name,
     seed = tostring(cell.config.seed), status = tostring(record.status or "-"), dataset = tostring(data.name or "-"),
-    kind = data.synthetic and "synthetic" or data.official and "official files" or "not the official files",
+    kind = results_of.data_kind(data),
     sha256 = tostring(data.sha256 or "-"), commit = tostring(at(record, "provenance.commit") or "-"),
     dirty = at(record, "provenance.dirty") == true, finished = tostring(at(record, "provenance.finished") or "-"),
     command = tostring(record.command or "-"), processor = tostring(at(record, "provenance.machine.processor") or "-"),
@@ -76,53 +76,25 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local function contains(list, value)
-  for _, item in ipairs(list or {}) do
-    if item == value then
-      return true
-    end
-  end
-  return false
-end
-
-local function stands_for(row, name)
-  return name ~= nil and (row.paper == name or row.name == name)
-end
-
--- Whether a claim is about this row: the row that is judged (entry.row where several stand for the claim's), the base,
--- or one of an order.
-local function concerns(entry, model, row)
-  local claim = entry.claim
-  local function is(name)
-    return name and (model.name == name or model.model == name)
-  end
-  local here = is(claim.model) or is(claim.base_model) or contains(claim.models, model.name)
-    or contains(claim.models, model.model)
-  local judged = stands_for(row, claim.row) and (not entry.row or entry.row == row.name or entry.row == row.title)
-  return here and (judged or stands_for(row, claim.base) or contains(claim.rows, row.paper) or contains(claim.rows, row.name))
-end
-
-local function files_of(entry, results)
+local function files_of(rows)
   local files, seen = {}, {}
-  for _, model in ipairs(results.models) do
-    for _, row in ipairs(model.rows) do
-      for _, cell in ipairs(concerns(entry, model, row) and row.cells or {}) do
-        if cell.record and not seen[cell.file] then
-          seen[cell.file] = true
-          files[#files + 1] = cell.file
-        end
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      if cell.record and not seen[cell.file] then
+        seen[cell.file] = true
+        files[#files + 1] = cell.file
       end
     end
   end
   return files
 end
 
-local function verdict_entries(entries, results)
+local function verdict_entries(entries)
   local list = {}
   for i, entry in ipairs(entries) do
     list[i] = { id = entry.claim.id, text = entry.text, place = entry.claim.place, network = entry.network,
       expected = entry.expected, measured = entry.measured, verdict = entry.verdict, reason = entry.reason,
-      needs = entry.needs, files = entry.measured ~= "-" and files_of(entry, results) or {} }
+      needs = entry.needs, files = entry.measured ~= "-" and files_of(entry.rows) or {} }
   end
   return list
 end
@@ -147,7 +119,7 @@ function sections.new(document, results, plan, entries, file)
   end
   return {
     name = plan.name, title = plan.title, file = file, profile = results.profile, changes = plan.changes,
-    banner = document.banner, stamp = document.stamp, blocks = blocks, verdicts = verdict_entries(entries, results),
+    banner = document.banner, stamp = document.stamp, blocks = blocks, verdicts = verdict_entries(entries),
     records = records(results), planned = planned,
   }
 end

@@ -21,13 +21,6 @@ function statistics.deviation(values)
   return math.sqrt(sum / (#values - 1))
 end
 
-function statistics.median(values)
-  local sorted = table.move(values, 1, #values, 1, {})
-  table.sort(sorted)
-  local middle = (#sorted + 1) // 2
-  return #sorted % 2 == 1 and sorted[middle] or #sorted > 0 and (sorted[middle] + sorted[middle + 1]) / 2 or nil
-end
-
 -- The chance that Student's t with so many degrees of freedom (whole ones) lies between -t and t: the finite sums over
 -- powers of the cosine, which are exact.
 function statistics.student(t, degrees)

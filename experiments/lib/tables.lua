@@ -4,9 +4,13 @@ local tables = {}
 local methods = {}
 methods.__index = methods
 
--- columns: list of {title =, align = "left" | "right"}.
+-- columns: list of titles, of which the first stands left and the others right, or of {title =, align = "left" | "right"}.
 function tables.new(columns)
-  return setmetatable({ columns = columns, rows = {} }, methods)
+  local list = {}
+  for i, column in ipairs(columns) do
+    list[i] = type(column) == "table" and column or { title = column, align = i == 1 and "left" or "right" }
+  end
+  return setmetatable({ columns = list, rows = {} }, methods)
 end
 
 -- One text per column.

@@ -27,6 +27,9 @@ local verdicts = {}
 verdicts.order = { "reproduced", "within spread", "not reproduced", "underpowered", "the paper contradicts itself",
   "not measured" }
 
+-- Those that say that a claim holds here.
+verdicts.passing = { reproduced = true, ["within spread"] = true }
+
 -- ---- reading -----------------------------------------------------------------------------------------------------
 
 local claim_keys = {
@@ -182,21 +185,6 @@ local function listed(by_seed)
   return values
 end
 
--- {seed = value} of what a claim is about, and why some or all are missing.
-local function measure(claim, row, results)
-  local of_row = row:by_seed(claim.metric)
-  if not (claim.base or claim.base_model) then
-    return of_row, row:gap(claim.metric)
-  end
-  local base = base_for(claim, row, results)
-  if not base then
-    return {}, "no row here to compare with"
-  end
-  local gap = row:gap(claim.metric) or base:gap(claim.metric)
-  local values = pair(of_row, base:by_seed(claim.metric), combine[claim.kind] or combine.difference)
-  return values, gap or (#listed(values) == 0 and "no seed that both rows have" or nil)
-end
-
 local function synthetic(row)
   for _, cell in ipairs(row.cells) do
     if cell.planned_dataset ~= cell.config.dataset then
@@ -251,10 +239,20 @@ local function row_obstacle(claim, row, profile)
   return metric.wants_own_machine and shared_machine(row) and "other programs used the machine meanwhile" or nil
 end
 
--- Why a claim cannot be judged with this row and what it is compared with, or nil.
-local function obstacle(claim, row, results)
-  local base = (claim.base or claim.base_model) and base_for(claim, row, results)
-  return row_obstacle(claim, row, results.profile) or (base and row_obstacle(claim, base, results.profile)) or nil
+-- What a claim is about, with this row: {by_seed = {seed = value}, gap =, obstacle =, rows =}. gap: why some or all values are
+-- missing; obstacle: why the claim cannot be judged with them; rows: this one, and the one that it is compared with.
+local function measure(claim, row, results)
+  local compares = claim.base or claim.base_model
+  local base = compares and base_for(claim, row, results) or nil
+  local by_seed, gap, obstacle = row:by_seed(claim.metric), row:gap(claim.metric), row_obstacle(claim, row, results.profile)
+  if base then
+    by_seed = pair(by_seed, base:by_seed(claim.metric), combine[claim.kind] or combine.difference)
+    gap = gap or base:gap(claim.metric) or (#listed(by_seed) == 0 and "no seed that both rows have" or nil)
+    obstacle = obstacle or row_obstacle(claim, base, results.profile)
+  elseif compares then
+    by_seed, gap = {}, "no row here to compare with"
+  end
+  return { by_seed = by_seed, gap = gap, obstacle = obstacle, rows = { row, base } }
 end
 
 -- ---- judging -----------------------------------------------------------------------------------------------------
@@ -358,7 +356,7 @@ local function text_for(claim, row)
 end
 
 local function new_entry(claim, row)
-  return { claim = claim, row = row.name, text = text_for(claim, row), network = row.model.title,
+  return { claim = claim, row = row.name, rows = {}, text = text_for(claim, row), network = row.model.title,
     expected = expected_text(claim), measured = "-" }
 end
 
@@ -375,12 +373,11 @@ local function give_verdict(entry, values, reason, results)
 end
 
 local function judge_row(claim, row, results)
-  local entry = new_entry(claim, row)
-  local by_seed, gap = measure(claim, row, results)
-  local values = listed(by_seed)
-  entry.obstacle = obstacle(claim, row, results)
-  give_verdict(entry, values, entry.obstacle or (#values == 0 and (gap or "not run")) or nil, results)
-  if gap and #values > 0 then
+  local entry, found = new_entry(claim, row), measure(claim, row, results)
+  local values = listed(found.by_seed)
+  entry.obstacle, entry.rows = found.obstacle, found.rows
+  give_verdict(entry, values, entry.obstacle or (#values == 0 and (found.gap or "not run")) or nil, results)
+  if found.gap and #values > 0 then
     entry.measured = ("%s (%d of %d)"):format(entry.measured, #values, #row.cells)
   end
   return entry
@@ -413,13 +410,11 @@ local function judge_average(claim, first, results)
     for _, candidate in ipairs(rows_for(results, model, claim.row)) do
       row = candidate.name == first.name and candidate or row
     end
-    local gap = "the experiment has no such row"
-    of_models[i] = {}
-    if row then
-      of_models[i], gap = measure(here, row, results)
-      entry.obstacle = entry.obstacle or obstacle(here, row, results)
-    end
-    reason = reason or #listed(of_models[i]) == 0 and (gap or "not run") or nil
+    local found = row and measure(here, row, results) or { by_seed = {}, gap = "the experiment has no such row", rows = {} }
+    of_models[i] = found.by_seed
+    entry.obstacle = entry.obstacle or found.obstacle
+    table.move(found.rows, 1, #found.rows, #entry.rows + 1, entry.rows)
+    reason = reason or #listed(found.by_seed) == 0 and (found.gap or "not run") or nil
   end
   return give_verdict(entry, reason and {} or average_values(of_models), entry.obstacle or reason, results)
 end
@@ -440,20 +435,19 @@ local function order_rows(claim, results, name)
   return rows
 end
 
--- list of {title =, by_seed =, mean =, standing =, obstacle =}, and a reason where one is missing.
+-- list of {title =, by_seed =, mean =, standing =, obstacle =, rows =}, and a reason where one is missing.
 local function order_items(claim, rows, results)
   local items, reason = {}, nil
   for i, member in ipairs(claim.rows or claim.models) do
-    local row, by_seed, gap = rows[i], {}, "this experiment has no row that stands for " .. member
+    local row = rows[i]
     local here = { kind = "difference", row = row and row.name, base = claim.base, metric = claim.metric,
       machine = claim.machine, profiles = claim.profiles }
-    if row then
-      by_seed, gap = measure(here, row, results)
-    end
+    local found = row and measure(here, row, results)
+      or { by_seed = {}, gap = "this experiment has no row that stands for " .. member, rows = {} }
     local title = row and (claim.rows and row.title or row.model.title) or member
-    items[i] = { title = title, by_seed = by_seed, standing = i, mean = statistics.mean(listed(by_seed)),
-      obstacle = row and obstacle(here, row, results) }
-    reason = reason or not items[i].mean and (gap or "not run") or nil
+    items[i] = { title = title, by_seed = found.by_seed, standing = i, mean = statistics.mean(listed(found.by_seed)),
+      obstacle = found.obstacle, rows = found.rows }
+    reason = reason or not items[i].mean and (found.gap or "not run") or nil
   end
   return items, reason
 end
@@ -503,7 +497,7 @@ end
 
 local function judge_order(claim, rows, results)
   local first = rows[1]
-  local entry = { claim = claim, row = claim.models and first and first.name or nil, expected = "", measured = "-",
+  local entry = { claim = claim, row = claim.models and first and first.name or nil, rows = {}, expected = "", measured = "-",
     text = claim.models and first and text_for(claim, first) or claim.text,
     network = claim.rows and first and first.model.title or nil }
   local items, reason = order_items(claim, rows, results)
@@ -511,6 +505,7 @@ local function judge_order(claim, rows, results)
   for i, item in ipairs(items) do
     titles[i] = item.title
     entry.obstacle = entry.obstacle or item.obstacle
+    table.move(item.rows, 1, #item.rows, #entry.rows + 1, entry.rows)
   end
   entry.expected = table.concat(titles, " < ")
   entry.reason = entry.obstacle or reason
@@ -568,9 +563,11 @@ local function models_of(claim)
   return { claim.model, claim.base_model, table.unpack(claim.models or {}) }
 end
 
--- list of {claim =, row =, text =, network =, expected =, measured =, verdict =, needs =, reason =, obstacle =, inside =}.
--- needs: of an underpowered claim, how many seeds it would take; inside: whether the mean alone is as claimed. Claims on models
--- that the experiment does not train, or that --only left out, are left out.
+-- list of {claim =, row =, rows =, text =, network =, expected =, measured =, verdict =, needs =, reason =, obstacle =,
+-- inside =}.
+-- row: the name of the row that is judged; rows: those that the number is of; needs: of an underpowered claim, how many seeds
+-- it would take; inside: whether the mean alone is as claimed. Claims on models that the experiment does not train, or that
+-- --only left out, are left out.
 function verdicts.judge(results, plan)
   local function is_trained(name)
     for _, model in ipairs(results.models) do
@@ -607,6 +604,35 @@ end
 -- "underpowered: 24 seeds"
 function verdicts.text(entry)
   return entry.verdict .. (entry.needs and ": " .. entry.needs or "")
+end
+
+-- {verdict = how many entries have it}
+function verdicts.counts(entries)
+  local counts = {}
+  for _, entry in ipairs(entries) do
+    counts[entry.verdict] = (counts[entry.verdict] or 0) + 1
+  end
+  return counts
+end
+
+-- "3 reproduced, 2 not measured"
+function verdicts.summary(entries)
+  local counts, parts = verdicts.counts(entries), {}
+  for _, verdict in ipairs(verdicts.order) do
+    parts[#parts + 1] = counts[verdict] and ("%d %s"):format(counts[verdict], verdict) or nil
+  end
+  return table.concat(parts, ", ")
+end
+
+-- How many networks the entries are about.
+function verdicts.count_networks(entries)
+  local seen, count = {}, 0
+  for _, entry in ipairs(entries) do
+    if entry.network and not seen[entry.network] then
+      seen[entry.network], count = true, count + 1
+    end
+  end
+  return count
 end
 
 return verdicts
