@@ -1105,6 +1105,30 @@ static void profile_shows_every_call(void **state) {
   assert_non_null(strstr(result.output, "for the backend cpu only"));
 }
 
+/* The number behind `words` in a text. */
+static double number_after(const char *text, const char *words) {
+  const char *found = strstr(text, words);
+  if (!found)
+    fail_msg("no \"%s\" in %s", words, text);
+  return strtod(found + strlen(words), NULL);
+}
+
+/* The last maps have one pixel, which a 3x3 kernel meets with one tap of nine: weights 512x512 that are read,
+ * multiplied and written, without momentum nothing else, and 32 rows of either side. */
+static void floors_leave_padding_out(void **state) {
+  (void)state;
+  struct result result = RUN("train", "--algorithm", "bp_fp32", "--model", "resnet18", "--dataset", "synthetic_shapes",
+                             "--synthetic-train", "200", "--synthetic-test", "20", "--batch", "32", "--set",
+                             "momentum=0", "--profile-steps", "1", "--profile-by", "call");
+  assert_succeeds(result);
+  const char *table = result.output;
+  double operations = 2.0 * 32 * 512 * 512 / (number_after(table, "(FP32 ") * 1e9);
+  double bytes = 4.0 * (2 * 512 * 512 + 2 * 32 * 512) / (number_after(table, "measured speed (") * 1e9);
+  double expected = 1e3 * (operations > bytes ? operations : bytes);
+  double floor_ms = column(table, "convolve_update_f32 layer4.1.conv2.weight 512x3x3x512", FLOOR);
+  assert_float_equal(floor_ms / expected, 1, 0.03); /* peaks and floors are printed rounded */
+}
+
 /* ---- documents with tables from reports ------------------------------------------------------------------------ */
 
 static void write_text(const char *path, const char *text) {
@@ -1215,6 +1239,7 @@ int main(void) {
       CASE(trainer_may_add_channels),
       CASE(profile_accounts_for_a_step),
       CASE(profile_shows_every_call),
+      CASE(floors_leave_padding_out),
       CASE(reports_are_embedded_in_documents),
       CASE(documents_say_what_their_reports_say),
   };
