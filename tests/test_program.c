@@ -516,6 +516,27 @@ static void table4_counts_twice(void **state) {
   assert_non_null(strstr(text, "35,680,000"));
 }
 
+/* Two readings of look-ahead on one label, trained for real; the rest of the table stays open. */
+static void readings_of_lookahead_are_trained(void **state) {
+  (void)state;
+  char text[OUTPUT_BYTES];
+  assert_succeeds(RUN("run", "experiments/lookahead.lua", "--profile", "smoke", "--only",
+                      "algorithm=ff_int8_layer_pattern_block,algorithm=ff_int8_layer_pattern_off", "--set",
+                      "dataset=synthetic_shapes", "--set", "train_limit=64", "--set", "eval_limit=10", "--results",
+                      in("results"), "--quiet"));
+  read_text(in("results/lookahead.md"), text);
+  static const char *const lines[][2] = {{"layer | pattern | off  ", " |      2 |           - | "},
+                                         {"layer | pattern | block", " |      2 |         0.5 | "}};
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    char line[256];
+    const char *at = strstr(text, lines[i][0]);
+    snprintf(line, sizeof line, "%.*s", at ? (int)strcspn(at, "\n") : 0, at ? at : "");
+    if (!strstr(line, lines[i][1]) || strstr(line, "-¹"))
+      fail_msg("\"%s\" has no \"%s\" in:\n%s", lines[i][0], lines[i][1], text);
+  }
+  assert_non_null(strstr(text, "not run"));
+}
+
 /* A learning rate that no network survives, then a sensible one. */
 static void experiment_goes_on_after_a_diverged_run(void **state) {
   (void)state;
@@ -1214,6 +1235,7 @@ int main(void) {
       CASE(one_record_is_made_by_one_process),
       CASE(diverged_run_says_so),
       CASE(divergence_ends_an_epoch),
+      CASE(readings_of_lookahead_are_trained),
       CASE(experiment_goes_on_after_a_diverged_run),
       CASE(failing_step_leaves_no_record),
       CASE(same_seed_gives_the_same_weights),
