@@ -355,6 +355,9 @@ static void places_that_cannot_be_written_are_refused(void **state) {
   assert_fails(
       RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--save-weights", in("plain/weights")), 1,
       "--save-weights");
+  assert_fails(
+      RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--save-scores", in("plain/scores")), 1,
+      "--save-scores");
   assert_nothing_temporary();
 }
 
@@ -990,6 +993,40 @@ static void weights_are_saved_when_asked(void **state) {
 }
 
 /* Weights that were saved, loaded and evaluated: the same weights, the same accuracy, not one step. */
+/* A line for each test record: what the accuracy in the record was counted from. */
+static void scores_are_saved_when_asked(void **state) {
+  (void)state;
+  enum { RECORDS = 40, CLASSES = 10 };
+  char text[OUTPUT_BYTES], *rest, *line;
+  bool seen[RECORDS] = {false};
+  int lines = 0, right = 0;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json"),
+                      "--save-scores", in("scores.csv")));
+  read_text(in("scores.csv"), text);
+  for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    char *at = line;
+    lines++;
+    long record = strtol(at, &at, 10), label = strtol(at + 1, &at, 10), best = 0;
+    double scores[CLASSES];
+    assert_true(record >= 0 && record < RECORDS && !seen[record]);
+    seen[record] = true;
+    for (int c = 0; c < CLASSES; c++) {
+      assert_int_equal(*at, ',');
+      scores[c] = strtod(at + 1, &at);
+      best = scores[c] > scores[best] ? c : best;
+    }
+    assert_int_equal(*at, '\0');
+    right += best == label;
+  }
+  assert_int_equal(lines, RECORDS);
+  json_t *record = load(in("r.json"));
+  assert_float_equal(json_number_value(field(record, "accuracy.test")), 100.0 * right / RECORDS, 1e-9);
+  json_decref(record);
+  assert_nothing_temporary();
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--skip-test", "--save-scores", in("scores.csv")), 2,
+               "--skip-test");
+}
+
 static void loaded_weights_are_evaluated(void **state) {
   static const char *const same[] = {"weights_sha256", "accuracy.test", "accuracy.validation"};
   (void)state;
@@ -1255,6 +1292,7 @@ int main(void) {
       CASE(damaged_checkpoint_is_refused),
       CASE(template_trainer_builds_elsewhere_and_runs),
       CASE(weights_are_saved_when_asked),
+      CASE(scores_are_saved_when_asked),
       CASE(loaded_weights_are_evaluated),
       CASE(training_goes_on_from_loaded_weights),
       CASE(weights_that_do_not_fit_are_refused),
