@@ -51,40 +51,15 @@ static struct peaks measure_peaks(const struct assembly *assembly) {
                         .bytes = ffb_cpu_bandwidth(assembly->threads)};
 }
 
-static const struct ffb_tensor *scratch_of(enum ffb_operator operation, const union ffb_arguments *arguments) {
-  union ffb_arguments copy = *arguments;
-  struct ffb_tensor **scratch = ffb_operand_workspace(operation, &copy);
-  return scratch ? *scratch : NULL;
-}
-
-/* Bytes that a call must read and write: every operand once, scratch excluded. 0 for those that touch few of them. */
-static double operand_bytes(enum ffb_operator operation, const union ffb_arguments *arguments) {
-  const struct ffb_tensor *scratch = scratch_of(operation, arguments);
-  struct ffb_operand operands[FFB_MAX_OPERANDS];
-  size_t count = ffb_operands(operation, arguments, operands);
-  double bytes = 0;
-  if (operation == FFB_OVERLAY_LABELS || operation == FFB_DRAW_NEGATIVES)
-    return 0;
-  for (size_t i = 0; i < count; i++) {
-    struct ffb_operand *operand = &operands[i];
-    bool again = operand->tensor == scratch;
-    for (size_t k = 0; k < i && !again; k++)
-      again = operands[k].tensor == operand->tensor && operands[k].read >= operand->read &&
-              operands[k].write >= operand->write;
-    if (!again)
-      bytes += (double)ffb_tensor_bytes(operand->tensor) * (operand->read + operand->write);
-  }
-  return bytes;
-}
-
-/* The longer of computing at the peak and moving the operands at memory's speed. */
+/* The longer of computing at the peak and moving the operands at memory's speed. Taps on padding are not computed. */
 static double floor_of(enum ffb_operator operation, const union ffb_arguments *arguments, const struct peaks *peaks) {
   struct ffb_operation_count count = {0};
   if (peaks->bytes <= 0)
     return 0;
   ffb_call_count(operation, arguments, &count);
-  double compute = 2 * (double)count.mac_f32 / peaks->f32 + 2 * (double)count.mac_s8 / peaks->s8;
-  return fmax(compute, operand_bytes(operation, arguments) / peaks->bytes);
+  int64_t f32 = count.mac_f32 ? count.mac_f32 - count.padding : 0, s8 = count.mac_s8 ? count.mac_s8 - count.padding : 0;
+  double compute = 2 * (double)f32 / peaks->f32 + 2 * (double)s8 / peaks->s8;
+  return fmax(compute, (double)ffb_call_bytes(operation, arguments) / peaks->bytes);
 }
 
 /* ---- measuring -------------------------------------------------------------------------------------------------- */
@@ -93,7 +68,7 @@ static double floor_of(enum ffb_operator operation, const union ffb_arguments *a
 static const struct ffb_tensor *main_output(enum ffb_operator operation, const union ffb_arguments *arguments) {
   struct ffb_operand operands[FFB_MAX_OPERANDS];
   size_t count = ffb_operands(operation, arguments, operands);
-  const struct ffb_tensor *scratch = scratch_of(operation, arguments), *largest = NULL;
+  const struct ffb_tensor *scratch = ffb_operand_scratch(operation, arguments), *largest = NULL;
   for (size_t i = 0; i < count; i++) {
     const struct ffb_tensor *tensor = operands[i].tensor;
     if (operands[i].write && tensor != scratch && (!largest || ffb_tensor_bytes(tensor) > ffb_tensor_bytes(largest)))
@@ -237,7 +212,8 @@ static void print_notes(FILE *to, const struct profile *profile) {
   if (peaks->bytes > 0)
     fprintf(to,
             "\nfloor: the longer of computing at the measured peak (FP32 %.0f GFLOP/s, INT8 %.0f GOP/s) and moving the "
-            "call's operands\nonce at memory's measured speed (%.1f GB/s); what lies in a cache can be faster.\n",
+            "call's operands\nonce at memory's measured speed (%.1f GB/s), padding left out; what lies in a cache can "
+            "be faster.\n",
             peaks->f32 / 1e9, peaks->s8 / 1e9, peaks->bytes / 1e9);
   else
     fputs("\nfloor: peaks are measured for the backend cpu only.\n", to);

@@ -50,6 +50,8 @@ struct run {
   struct meter_memory_reset memory_reset;
 };
 
+static const char scores_remedy[] = "name another file with --save-scores";
+
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
 bool run_record_path(const struct run_config *config, const struct run_control *control, char *path, size_t size,
@@ -231,11 +233,11 @@ static bool end_epoch(struct run *run, struct ffb_epoch_statistics *statistics, 
 }
 
 static bool evaluate(struct run *run, const struct ffb_dataset *part, const uint32_t *list, int64_t count,
-                     double *accuracy, struct ffb_error *error) {
+                     double *accuracy, struct file *scores, struct ffb_error *error) {
   struct assembly *assembly = &run->assembly;
   double start = meter_clock_seconds();
   bool ok = evaluation_accuracy(assembly->parts.trainer, assembly->state, &assembly->loader, part, list, count,
-                                accuracy, error);
+                                accuracy, scores, error);
   run->ledger.evaluation_seconds += meter_clock_seconds() - start;
   return ok;
 }
@@ -278,9 +280,9 @@ static bool reads_test_by_epoch(const struct run *run) {
 static bool evaluate_epoch(struct run *run, struct accuracies *accuracies, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
   return evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &accuracies->validation,
-                  error) &&
+                  NULL, error) &&
          (!reads_test_by_epoch(run) ||
-          evaluate(run, &run->assembly.data->test, split->test, split->test_count, &accuracies->test, error));
+          evaluate(run, &run->assembly.data->test, split->test, split->test_count, &accuracies->test, NULL, error));
 }
 
 /* Enter the epoch into the history and move on to the next. */
@@ -367,10 +369,14 @@ static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
 static bool prepare_record(struct run *run, struct ffb_error *error) {
   char name[NAME_BYTES];
   const struct run_control *control = run->control;
+  if (control->save_scores && run->config->skip_test)
+    return ffb_fail_usage(error, "--save-scores are those of the test set, which --skip-test leaves unread: drop one");
   return identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name, error) &&
          record_path(control, name, run->record, sizeof run->record, error) &&
          lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error) &&
-         (!control->save_weights || file_probe(control->save_weights, "name another file with --save-weights", error));
+         (!control->save_weights ||
+          file_probe(control->save_weights, "name another file with --save-weights", error)) &&
+         (!control->save_scores || file_probe(control->save_scores, scores_remedy, error));
 }
 
 static bool prepare_meters(struct run *run, struct ffb_error *error) {
@@ -428,17 +434,29 @@ static bool prepare(struct run *run, struct ffb_error *error) {
   return true;
 }
 
+static bool read_test(struct run *run, double *accuracy, struct ffb_error *error) {
+  const struct ffb_dataset_split *split = &run->assembly.loader.split;
+  const char *path = run->control->save_scores;
+  struct file file = {0};
+  bool ok =
+      (!path || file_begin(&file, path, scores_remedy, error)) &&
+      evaluate(run, &run->assembly.data->test, split->test, split->test_count, accuracy, path ? &file : NULL, error) &&
+      (!path || file_commit(&file, error));
+  file_abandon(&file);
+  return ok;
+}
+
 /* The test set is read here, once, with the weights of the last epoch, and nowhere else unless asked for by epoch. */
 static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
   const struct ffb_dataset_split *split = &run->assembly.loader.split;
   double test = (double)NAN;
   bool read = !run->config->skip_test, trained = run->config->epochs > 0;
   const char *status = run->ledger.diverged ? "diverged" : trained ? "done" : "evaluated";
-  if (!trained &&
-      !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count, &run->validation, error))
+  if (!trained && !evaluate(run, &run->assembly.data->train, split->validation, split->validation_count,
+                            &run->validation, NULL, error))
     return false;
-  if ((read && !evaluate(run, &run->assembly.data->test, split->test, split->test_count, &test, error)) ||
-      !make_record(run, status, test, record, error) || !record_write(run->record, *record, &run->ledger, error))
+  if ((read && !read_test(run, &test, error)) || !make_record(run, status, test, record, error) ||
+      !record_write(run->record, *record, &run->ledger, error))
     return false;
   if (run->control->save_weights && !ffb_weights_save(run->control->save_weights, run->assembly.plan, error))
     return false;

@@ -51,6 +51,7 @@ struct run_control {
   const char *results;                  /* directory for records; null: results */
   const char *record;                   /* path of the record; null: named by record_name() under results/records */
   const char *save_weights;             /* path or null */
+  const char *save_scores;              /* of the test set; path or null */
   const char *checkpoint;               /* directory or null: none is written; with `run` each cell has one */
   double checkpoint_seconds;            /* at most this long between two checkpoints; 0: 60 */
   bool resume;                          /* go on from the checkpoint if there is one */

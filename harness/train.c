@@ -13,7 +13,7 @@
 
 /* What the command line can say about where and how. */
 struct places {
-  const char *record, *save_weights, *checkpoint;
+  const char *record, *save_weights, *save_scores, *checkpoint;
   double checkpoint_seconds;
   bool resume, quiet;
   int64_t profile_steps;
@@ -31,6 +31,11 @@ static const struct ffb_option place_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = PLACE(save_weights),
      .help = "file for the final weights in the safetensors format"},
+    {.name = "save_scores",
+     .type = FFB_OPTION_STRING,
+     .offset = PLACE(save_scores),
+     .help =
+         "file for the test set's scores: a line for each record with its number, its label and each class's score"},
     {.name = "checkpoint",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(checkpoint),
@@ -170,6 +175,7 @@ static int profile(const struct train *train) {
 static int execute(const struct train *train) {
   struct run_control control = {.record = train->places.record,
                                 .save_weights = train->places.save_weights,
+                                .save_scores = train->places.save_scores,
                                 .checkpoint = train->places.checkpoint,
                                 .checkpoint_seconds = train->places.checkpoint_seconds,
                                 .resume = train->places.resume,

@@ -255,6 +255,12 @@ struct ffb_tensor **ffb_operand_workspace(enum ffb_operator operation, union ffb
   }
 }
 
+const struct ffb_tensor *ffb_operand_scratch(enum ffb_operator operation, const union ffb_arguments *arguments) {
+  union ffb_arguments copy = *arguments;
+  struct ffb_tensor **scratch = ffb_operand_workspace(operation, &copy);
+  return scratch ? *scratch : NULL;
+}
+
 static bool same_elements(const struct ffb_tensor *a, const struct ffb_tensor *b) {
   return !a || !b || ffb_elements(a) == ffb_elements(b);
 }

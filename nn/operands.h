@@ -24,5 +24,7 @@ bool ffb_operands_check(enum ffb_operator operation, const union ffb_arguments *
 
 /* Where the call's scratch operand stands, or null when the operator has none. */
 struct ffb_tensor **ffb_operand_workspace(enum ffb_operator operation, union ffb_arguments *arguments);
+/* What stands there, or null. */
+const struct ffb_tensor *ffb_operand_scratch(enum ffb_operator operation, const union ffb_arguments *arguments);
 
 #endif

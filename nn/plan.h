@@ -110,6 +110,11 @@ void ffb_program_count(const struct ffb_program *program, struct ffb_operation_c
 void ffb_call_count(enum ffb_operator operation, const union ffb_arguments *arguments,
                     struct ffb_operation_count *count);
 
+/* Bytes that a call has to read and write whatever computes it: each operand once, without scratch, and of pixels,
+ * outputs and taps only those that meet another in a window. Without weight decay the update of a tap on padding is
+ * nothing, as its momentum has always been 0. 0 for calls that touch little of their operands. */
+int64_t ffb_call_bytes(enum ffb_operator operation, const union ffb_arguments *arguments);
+
 /* What a call's product is for. */
 enum ffb_product {
   FFB_PRODUCT_NONE,

@@ -87,7 +87,7 @@ static double course_accuracy(struct course *course) {
   struct ffb_error error = {0};
   double accuracy = 0;
   GOOD(evaluation_accuracy(course->subject.trainer, course->subject.state, &course->loader, &course->pair->test,
-                           course->loader.split.test, course->loader.split.test_count, &accuracy, &error),
+                           course->loader.split.test, course->loader.split.test_count, &accuracy, NULL, &error),
        &error);
   return accuracy;
 }

@@ -245,6 +245,8 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
       {6, "smoke = { seeds = {} },", "at least one seed"},
       {6, "smoke = { models = { mpl = {} } },", "no model \"mpl\"; did you mean \"mlp\"?"},
       {6, "smoke = { algorithms = { bp_fp23 = {} } },", "no row \"bp_fp23\"; did you mean \"bp_fp32\"?"},
+      {6, "smoke = { algorithms = { bp_fp32 = { learning_rat = 1 } } },", "did you mean \"learning_rate\"?"},
+      {6, "smoke = { algorithms = { bp_fp32 = { learning_rate = 'fast' } } },", "learning_rate must be a number"},
       {10, "mpl = { dataset = 'mnist' },", "unknown model \"mpl\""},
       {10, "mlp = { dataset = 'mnits' },", "unknown dataset \"mnits\""},
       {10, "mlp = {},", "models.mlp has no dataset"},
@@ -386,6 +388,31 @@ static void a_profile_speaks_of_models_and_rows(void **state) {
   plan = answer(script, "plan", "smoke", json_pack("{s:[{s:s, s:s}]}", "set", "name", "seeds", "text", "3"));
   assert_int_equal(json_array_size(json_object_get(plan, "cells")), 4);
   assert_int_equal(config_number(json_array_get(json_object_get(plan, "cells"), 3), "seed"), 3);
+  json_decref(plan);
+}
+
+/* Of an algorithm's own options as well: the row's word, the profile's on the algorithm, on the row, there on a model.
+ */
+static void a_profile_sets_options_of_algorithms(void **state) {
+  (void)state;
+  static const char text[] =
+      "return experiment { name = 'x',\n"
+      "  profiles = { smoke = { algorithms = { bp_ui8 = { beta = 0.2, momentum = 0.3 },\n"
+      "      mine = { momentum = 0.4, quantise_weight_gradient = false } },\n"
+      "    models = { deep = { algorithms = { mine = { momentum = 0.5 } } } } } },\n"
+      "  models = { { 'mlp', name = 'flat', dataset = 'mnist' }, { 'mlp', name = 'deep', dataset = 'mnist' } },\n"
+      "  algorithms = { { 'bp_ui8', momentum = 0.1 }, { 'bp_ui8', name = 'mine', quantise_weight_gradient = true } } "
+      "}\n";
+  static const double momenta[] = {0.3, 0.4, 0.3, 0.5};
+  write_file("script.lua", text, sizeof text - 1);
+  json_t *plan = answer(script, "plan", "smoke", NULL);
+  for (size_t i = 0; i < sizeof momenta / sizeof *momenta; i++) {
+    const json_t *cell = json_array_get(json_object_get(plan, "cells"), i);
+    const json_t *options = json_object_get(json_object_get(cell, "config"), "options");
+    assert_float_equal(json_number_value(json_object_get(options, "momentum")), momenta[i], 0);
+    assert_float_equal(json_number_value(json_object_get(options, "beta")), 0.2, 0);
+    assert_int_equal(json_is_false(json_object_get(options, "quantise_weight_gradient")), i % 2);
+  }
   json_decref(plan);
 }
 
@@ -870,6 +897,83 @@ static void readings_are_swept_at_every_size(void **state) {
   }
 }
 
+/* ---- look-ahead on a convolutional network ---------------------------------------------------------------------- */
+
+static const json_t *option_of(const json_t *cell, const char *name) {
+  return json_object_get(json_object_get(json_object_get(cell, "config"), "options"), name);
+}
+
+/* The options of a cell without those of look-ahead. */
+static json_t *without_lookahead(const json_t *cell) {
+  json_t *config = json_deep_copy(json_object_get(cell, "config")), *options = json_object_get(config, "options");
+  json_object_del(options, "lookahead");
+  json_object_del(options, "lambda_step");
+  return config;
+}
+
+static bool same_option(const json_t *a, const json_t *b, const char *name) {
+  return json_equal(option_of(a, name), option_of(b, name));
+}
+
+/* What stands under one unit and label differs in look-ahead only, each reading once; the rate is the best of
+ * results/search/search_convolutional.md. */
+static void lookahead_rows_are_comparable(void **state) {
+  (void)state;
+  static const char *const profiles[] = {"smoke", "quick", "paper"};
+  static const double steps[] = {0.5, 0.2, 0}; /* quick: 5 epochs for the paper's 1,000 of 0.001 */
+  for (size_t p = 0; p < sizeof profiles / sizeof *profiles; p++) {
+    json_t *plan = answer("experiments/lookahead.lua", "plan", profiles[p], NULL);
+    const json_t *cells = json_object_get(plan, "cells"), *a, *b;
+    size_t i, k, compared = 0;
+    json_array_foreach(cells, i, a) {
+      const char *reading = json_string_value(option_of(a, "lookahead"));
+      if (!reading)
+        continue;
+      assert_float_equal(json_number_value(option_of(a, "learning_rate")), 0.1, 0);
+      assert_float_equal(json_number_value(option_of(a, "lambda_step")), strcmp(reading, "off") == 0 ? 0 : steps[p], 0);
+      json_array_foreach(cells, k, b) {
+        bool together = i != k && config_number(a, "seed") == config_number(b, "seed") && option_of(b, "lookahead") &&
+                        same_option(a, b, "unit") && same_option(a, b, "label");
+        if (!together)
+          continue;
+        json_t *left = without_lookahead(a), *right = without_lookahead(b);
+        assert_true(json_equal(left, right));
+        assert_false(same_option(a, b, "lookahead"));
+        json_decref(left);
+        json_decref(right);
+        compared++;
+      }
+    }
+    size_t seeds = p == 2 ? 3 : 1;
+    assert_int_equal(compared,
+                     seeds * (3 * 3 * 2 + 4 * 3)); /* ordered pairs: three readings of three labels, then four */
+    assert_int_equal(json_array_size(cells), seeds * (3 * 3 + 4 + 2));
+    json_decref(plan);
+  }
+}
+
+static void lookahead_is_reported(void **state) {
+  (void)state;
+  json_t *plan = answer("experiments/lookahead.lua", "plan", "quick", NULL), *cells = json_array(), *cell;
+  size_t i;
+  json_array_foreach(json_object_get(plan, "cells"), i, cell) {
+    json_t *found = json_pack("{s:s, s:s, s:s}", "file", "r.json", "dataset", "cifar10", "reason", "not run");
+    if (i > 0)
+      json_object_set_new(found, "record", make_record(cell, 40.0 + (double)i));
+    json_array_append_new(cells, found);
+  }
+  json_decref(plan);
+  json_t *result = answer("experiments/lookahead.lua", "report", "quick", json_pack("{s:o}", "cells", cells));
+  const char *markdown = file_text(result, 0);
+  assert_row(markdown, "block | overlay | off", "block | overlay | off | -¹ | -¹ | - | - | -¹ | -¹");
+  assert_row(markdown, "block | overlay | scalar, block", "| 41.00 | -² | 2 | 0.2 | 15.0 | 14.0"); /* epochs: 0, 0.2 */
+  assert_row(markdown, "layer | pattern | block", "| 51.00 | -² | 2 | 0.2 |");
+  assert_row(markdown, "layer | pattern | off", "| 49.00 | -² | 2 | - |");
+  assert_row(markdown, "layer | none    | one-pass", "| 54.00 |");
+  assert_contains(markdown, "not run");
+  json_decref(result);
+}
+
 /* What docs/edit-an-experiment.md shows: a report of the author's own. */
 static void author_writes_a_report(void **state) {
   (void)state;
@@ -1163,6 +1267,7 @@ int main(void) {
       cmocka_unit_test(misspelt_name_is_an_error),
       cmocka_unit_test(table5_plans_its_cells),
       cmocka_unit_test(a_profile_speaks_of_models_and_rows),
+      cmocka_unit_test(a_profile_sets_options_of_algorithms),
       cmocka_unit_test(a_row_may_name_its_models),
       cmocka_unit_test(only_selects_cells),
       cmocka_unit_test(wrong_only_and_set_are_refused),
@@ -1177,6 +1282,8 @@ int main(void) {
       cmocka_unit_test(gradients_are_told_by_depth),
       cmocka_unit_test(readings_have_verdicts),
       cmocka_unit_test(readings_are_swept_at_every_size),
+      cmocka_unit_test(lookahead_rows_are_comparable),
+      cmocka_unit_test(lookahead_is_reported),
       cmocka_unit_test(author_writes_a_report),
       cmocka_unit_test(report_fits_a_terminal),
       cmocka_unit_test(report_is_the_same_every_time),

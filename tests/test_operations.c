@@ -409,6 +409,149 @@ static void taps_on_padding_by_hand(void **state) {
   close_devices(devices);
 }
 
+/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+
+/* Operands are ones; one of them becomes a two. */
+static void put(struct ffb_tensor *tensor, int64_t element, int value) {
+  if (tensor->type == FFB_S8)
+    ((int8_t *)tensor->data)[element] = (int8_t)value;
+  else
+    ((float *)tensor->data)[element] = (float)value;
+}
+
+/* How many elements of an operand change anything in the result. */
+static int64_t elements_that_matter(struct ffb_device *device, enum ffb_operator operation,
+                                    const union ffb_arguments *arguments, struct ffb_tensor *operand,
+                                    const struct ffb_tensor *output) {
+  static float before[MOST];
+  size_t bytes = ffb_tensor_bytes(output);
+  int64_t matter = 0;
+  assert_true(ffb_backend_reference.operators[operation](device, arguments));
+  memcpy(before, output->data, bytes);
+  for (int64_t i = 0; i < ffb_elements(operand); i++) {
+    put(operand, i, 2);
+    assert_true(ffb_backend_reference.operators[operation](device, arguments));
+    matter += memcmp(before, output->data, bytes) != 0;
+    put(operand, i, 1);
+  }
+  return matter;
+}
+
+/* Elements whose change changes the result have to be read; and of the result every element is written. */
+static void bytes_are_those_that_matter(void **state) {
+  (void)state;
+  static const struct {
+    enum ffb_operator operation;
+    int output; /* of x, y, w */
+  } products[] = {{FFB_CONVOLVE_F32, 1}, {FFB_CONVOLVE_INPUT_F32, 0}, {FFB_CONVOLVE_WEIGHT_F32, 2},
+                  {FFB_CONVOLVE_S8, 1},  {FFB_CONVOLVE_INPUT_S8, 0},  {FFB_CONVOLVE_WEIGHT_S8, 2}};
+  struct ffb_device *devices[2];
+  open_devices(devices);
+  for (size_t i = 0; i < COUNT_OF(window_cases) * COUNT_OF(products); i++) {
+    const struct window_case *c = &window_cases[i / COUNT_OF(products)];
+    enum ffb_operator operation = products[i % COUNT_OF(products)].operation;
+    bool int8 = i % COUNT_OF(products) >= 3;
+    struct images images;
+    make_images(&images, c, int8);
+    union ffb_arguments arguments = convolution(operation, &images, c);
+    struct ffb_tensor *const tensors[] = {&images.x, &images.y, &images.w};
+    struct ffb_tensor *output = tensors[products[i % COUNT_OF(products)].output];
+    int64_t bytes =
+        (int64_t)ffb_tensor_bytes(output) + (int8 ? (int64_t)sizeof(float) : 0); /* one tensor for both scales */
+    for (size_t k = 0; k < COUNT_OF(tensors); k++)
+      for (int64_t e = 0; tensors[k] != output && e < ffb_elements(tensors[k]); e++)
+        put(tensors[k], e, 1);
+    for (size_t k = 0; k < COUNT_OF(tensors); k++) {
+      if (tensors[k] != output)
+        bytes += (int64_t)ffb_type_bytes(tensors[k]->type) *
+                 elements_that_matter(devices[0], operation, &arguments, tensors[k], output);
+    }
+    if (ffb_call_bytes(operation, &arguments) != bytes)
+      fail_msg("case %zu, %s: %lld bytes by its shapes, %lld matter", i / COUNT_OF(products),
+               ffb_operator_name(operation), (long long)ffb_call_bytes(operation, &arguments), (long long)bytes);
+  }
+  for (int i = 0; i < 2; i++)
+    ffb_backend_reference.close(devices[i]);
+}
+
+/* Maps of one pixel under a kernel of 3: one tap of nine. Two rows, 3 channels to 2: weights 2 x 9 x 3. */
+static void bytes_of_updates_by_hand(void **state) {
+  (void)state;
+  enum { X = 2 * 3 * 4, Y = 2 * 2 * 4, TAP = 2 * 3 * 4, WEIGHTS = 9 * TAP, RATE = 4 };
+  struct images images;
+  make_images(&images, &window_cases[3], false);
+  struct ffb_tensor momentum = images.w, second = images.w, rate = images.scale, corrections = images.scale;
+  corrections.shape[0] = 2;
+  struct ffb_convolve_update_f32 call = {.gy = &images.y,
+                                         .x = &images.x,
+                                         .window = window_cases[3].window,
+                                         .groups = 1,
+                                         .rule.sgd = {.weights = &images.w, .learning_rate = &rate}};
+  struct ffb_convolve_update_f32 with_momentum = call, decayed = call, adam = call;
+  with_momentum.rule.sgd.momentum = decayed.rule.sgd.momentum = &momentum;
+  decayed.rule.sgd.weight_decay = 1e-4f;
+  adam.rule = (struct ffb_update_rule){
+      .kind = FFB_RULE_ADAM,
+      .adam = {&images.w, &momentum, &second, &rate, NULL, &corrections, 0.9f, 0.999f, 1e-8f, 0}};
+  const struct {
+    struct ffb_convolve_update_f32 call;
+    int bytes;
+  } cases[] = {{call, X + Y + 2 * TAP + RATE},
+               {with_momentum, X + Y + 4 * TAP + RATE},
+               {decayed, X + Y + 4 * WEIGHTS + RATE},
+               {adam, X + Y + 6 * TAP + 3 * RATE}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    assert_int_equal(
+        ffb_call_bytes(FFB_CONVOLVE_UPDATE_F32, &(union ffb_arguments){.convolve_update_f32 = cases[i].call}),
+        cases[i].bytes);
+  /* The scale of the new weights is that of all of them. */
+  struct ffb_tensor scale = images.scale, gy_scale = images.scale, x_scale = images.scale;
+  struct ffb_convolve_update_s8 int8 = {.gy = &images.y,
+                                        .x = &images.x,
+                                        .gy_scale = &gy_scale,
+                                        .x_scale = &x_scale,
+                                        .window = call.window,
+                                        .groups = 1,
+                                        .weight_scale = &scale,
+                                        .rule = call.rule};
+  assert_int_equal(ffb_call_bytes(FFB_CONVOLVE_UPDATE_S8, &(union ffb_arguments){.convolve_update_s8 = int8}),
+                   X + Y + WEIGHTS + TAP + RATE + 3 * RATE);
+}
+
+/* A window that skips pixels, scratch, and a tensor that is read under two names. */
+static void bytes_of_other_calls_by_hand(void **state) {
+  (void)state;
+  float memory[MOST], one = 0;
+  struct ffb_tensor x = {.data = memory, .type = FFB_F32, .shape = {2, 5, 5, 3}}, y = x, q = x, scale = x;
+  struct ffb_tensor channels = {.data = memory, .type = FFB_F32, .shape = {3, 1, 1, 1}};
+  struct ffb_tensor means[6] = {channels, channels, channels, channels, channels, channels};
+  enum { PIXELS = 2 * 5 * 5, MAP = PIXELS * 3 * 4 };
+  y.shape[1] = y.shape[2] = 2;
+  q.type = FFB_S8;
+  scale = (struct ffb_tensor){.data = &one, .type = FFB_F32, .shape = {1, 1, 1, 1}};
+  union ffb_arguments pool = {.max_pool = {.y = &y, .x = &x, .window = {2, 3, 0}}};
+  assert_int_equal(ffb_call_bytes(FFB_MAX_POOL, &pool), (2 * 4 * 3 + 2 * 4 * 4 * 3) * 4);
+  struct ffb_suq_scale range = {.scale = &scale, .x = &x};
+  struct ffb_suq_quantise quantise = {.q = &q, .x = &x, .scale = &scale};
+  union ffb_arguments in_place = {.suq_in_place = {range, quantise}};
+  assert_int_equal(ffb_call_bytes(FFB_SUQ_IN_PLACE, &in_place), MAP + PIXELS * 3 + 4);
+  struct ffb_batch_normalise_gradient gradient = {.gx = &x,
+                                                  .ggamma = &means[0],
+                                                  .gbeta = &means[1],
+                                                  .gy = &x,
+                                                  .x = &(struct ffb_tensor){.data = memory, .shape = {2, 5, 5, 3}},
+                                                  .mean = &means[2],
+                                                  .inverse = &means[3],
+                                                  .gamma = &means[4],
+                                                  .beta = &means[5]};
+  range.x = quantise.x = NULL;
+  union ffb_arguments rounded = {.batch_normalise_gradient_s8 = {gradient, range, quantise}};
+  assert_int_equal(
+      ffb_call_bytes(FFB_BATCH_NORMALISE_GRADIENT, &(union ffb_arguments){.batch_normalise_gradient = gradient}),
+      3 * MAP + 6 * 3 * 4);
+  assert_int_equal(ffb_call_bytes(FFB_BATCH_NORMALISE_GRADIENT_S8, &rounded), 2 * MAP + PIXELS * 3 + 6 * 3 * 4 + 4);
+}
+
 /* ---- searches --------------------------------------------------------------------------------------------------- */
 
 /* Passes over a tensor: golden section 2 + 20 and one without clipping; the test for a Gaussian 2, and then one if it
@@ -466,6 +609,9 @@ int main(void) {
       cmocka_unit_test(totals_by_hand),
       cmocka_unit_test(quantisation_by_hand),
       cmocka_unit_test(taps_on_padding_by_hand),
+      cmocka_unit_test(bytes_are_those_that_matter),
+      cmocka_unit_test(bytes_of_updates_by_hand),
+      cmocka_unit_test(bytes_of_other_calls_by_hand),
       cmocka_unit_test(passes_of_searches_by_hand),
   };
   return cmocka_run_group_tests_name("operations", tests, NULL, NULL);

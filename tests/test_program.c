@@ -357,6 +357,9 @@ static void places_that_cannot_be_written_are_refused(void **state) {
   assert_fails(
       RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--save-weights", in("plain/weights")), 1,
       "--save-weights");
+  assert_fails(
+      RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("r.json"), "--save-scores", in("plain/scores")), 1,
+      "--save-scores");
   assert_nothing_temporary();
 }
 
@@ -596,6 +599,27 @@ static void memory_is_told_from_records(void **state) {
   read_text(in("memory/memory.md"), text);
   snprintf(columns, sizeof columns, "|%.2f|-", ff.buffers / 0x1p20);
   assert_line(text, "\nFF-INT8, one-pass", columns);
+  assert_non_null(strstr(text, "not run"));
+}
+
+/* Two readings of look-ahead on one label, trained for real; the rest of the table stays open. */
+static void readings_of_lookahead_are_trained(void **state) {
+  (void)state;
+  char text[OUTPUT_BYTES];
+  assert_succeeds(RUN("run", "experiments/lookahead.lua", "--profile", "smoke", "--only",
+                      "algorithm=ff_int8_layer_pattern_block,algorithm=ff_int8_layer_pattern_off", "--set",
+                      "dataset=synthetic_shapes", "--set", "train_limit=64", "--set", "eval_limit=10", "--results",
+                      in("results"), "--quiet"));
+  read_text(in("results/lookahead.md"), text);
+  static const char *const lines[][2] = {{"layer | pattern | off  ", " |      2 |           - | "},
+                                         {"layer | pattern | block", " |      2 |         0.5 | "}};
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    char line[256];
+    const char *at = strstr(text, lines[i][0]);
+    snprintf(line, sizeof line, "%.*s", at ? (int)strcspn(at, "\n") : 0, at ? at : "");
+    if (!strstr(line, lines[i][1]) || strstr(line, "-¹"))
+      fail_msg("\"%s\" has no \"%s\" in:\n%s", lines[i][0], lines[i][1], text);
+  }
   assert_non_null(strstr(text, "not run"));
 }
 
@@ -1097,6 +1121,40 @@ static void weights_are_saved_when_asked(void **state) {
 }
 
 /* Weights that were saved, loaded and evaluated: the same weights, the same accuracy, not one step. */
+/* A line for each test record: what the accuracy in the record was counted from. */
+static void scores_are_saved_when_asked(void **state) {
+  (void)state;
+  enum { RECORDS = 40, CLASSES = 10 };
+  char text[OUTPUT_BYTES], *rest, *line;
+  bool seen[RECORDS] = {false};
+  int lines = 0, right = 0;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json"),
+                      "--save-scores", in("scores.csv")));
+  read_text(in("scores.csv"), text);
+  for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    char *at = line;
+    lines++;
+    long record = strtol(at, &at, 10), label = strtol(at + 1, &at, 10), best = 0;
+    double scores[CLASSES];
+    assert_true(record >= 0 && record < RECORDS && !seen[record]);
+    seen[record] = true;
+    for (int c = 0; c < CLASSES; c++) {
+      assert_int_equal(*at, ',');
+      scores[c] = strtod(at + 1, &at);
+      best = scores[c] > scores[best] ? c : best;
+    }
+    assert_int_equal(*at, '\0');
+    right += best == label;
+  }
+  assert_int_equal(lines, RECORDS);
+  json_t *record = load(in("r.json"));
+  assert_float_equal(json_number_value(field(record, "accuracy.test")), 100.0 * right / RECORDS, 1e-9);
+  json_decref(record);
+  assert_nothing_temporary();
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--skip-test", "--save-scores", in("scores.csv")), 2,
+               "--skip-test");
+}
+
 static void loaded_weights_are_evaluated(void **state) {
   static const char *const same[] = {"weights_sha256", "accuracy.test", "accuracy.validation"};
   (void)state;
@@ -1233,6 +1291,30 @@ static void profile_shows_every_call(void **state) {
   assert_non_null(strstr(result.output, "for the backend cpu only"));
 }
 
+/* The number behind `words` in a text. */
+static double number_after(const char *text, const char *words) {
+  const char *found = strstr(text, words);
+  if (!found)
+    fail_msg("no \"%s\" in %s", words, text);
+  return strtod(found + strlen(words), NULL);
+}
+
+/* The last maps have one pixel, which a 3x3 kernel meets with one tap of nine: weights 512x512 that are read,
+ * multiplied and written, without momentum nothing else, and 32 rows of either side. */
+static void floors_leave_padding_out(void **state) {
+  (void)state;
+  struct result result = RUN("train", "--algorithm", "bp_fp32", "--model", "resnet18", "--dataset", "synthetic_shapes",
+                             "--synthetic-train", "200", "--synthetic-test", "20", "--batch", "32", "--set",
+                             "momentum=0", "--profile-steps", "1", "--profile-by", "call");
+  assert_succeeds(result);
+  const char *table = result.output;
+  double operations = 2.0 * 32 * 512 * 512 / (number_after(table, "(FP32 ") * 1e9);
+  double bytes = 4.0 * (2 * 512 * 512 + 2 * 32 * 512) / (number_after(table, "measured speed (") * 1e9);
+  double expected = 1e3 * (operations > bytes ? operations : bytes);
+  double floor_ms = column(table, "convolve_update_f32 layer4.1.conv2.weight 512x3x3x512", FLOOR);
+  assert_float_equal(floor_ms / expected, 1, 0.03); /* peaks and floors are printed rounded */
+}
+
 /* ---- documents with tables from reports ------------------------------------------------------------------------ */
 
 static void write_text(const char *path, const char *text) {
@@ -1313,6 +1395,7 @@ int main(void) {
       CASE(one_record_is_made_by_one_process),
       CASE(diverged_run_says_so),
       CASE(divergence_ends_an_epoch),
+      CASE(readings_of_lookahead_are_trained),
       CASE(experiment_goes_on_after_a_diverged_run),
       CASE(failing_step_leaves_no_record),
       CASE(same_seed_gives_the_same_weights),
@@ -1333,12 +1416,14 @@ int main(void) {
       CASE(damaged_checkpoint_is_refused),
       CASE(template_trainer_builds_elsewhere_and_runs),
       CASE(weights_are_saved_when_asked),
+      CASE(scores_are_saved_when_asked),
       CASE(loaded_weights_are_evaluated),
       CASE(training_goes_on_from_loaded_weights),
       CASE(weights_that_do_not_fit_are_refused),
       CASE(trainer_may_add_channels),
       CASE(profile_accounts_for_a_step),
       CASE(profile_shows_every_call),
+      CASE(floors_leave_padding_out),
       CASE(reports_are_embedded_in_documents),
       CASE(documents_say_what_their_reports_say),
   };

@@ -372,22 +372,30 @@ local function read_overrides(values, list, other, what, path, read)
   end
   local names = {}
   for _, item in ipairs(list) do
-    names[item.name] = true
-    names[item[other]] = true
+    names[item.name] = item
+    names[item[other]] = item
   end
   for name, entry in pairs(expect(values, "table", path)) do
     local here = extend(path, name)
     if not names[name] then
       refuse(here, 'this experiment has no %s "%s"%s', what, tostring(name), meant(name, keys_of(names)))
     end
-    overrides[name] = read(expect(entry, "table", here), here)
+    overrides[name] = read(expect(entry, "table", here), here, names[name])
   end
   return overrides
 end
 
-local function read_row_override(entry, path)
-  check_keys(entry, run_keys(), path)
-  return { run = pick_run_options(entry, path) }
+-- Options of every run, and the algorithm's own where it is not a plug-in's.
+local function read_row_override(entry, path, row)
+  local own = by_name((algorithms[row.algorithm] or { options = {} }).options)
+  local options = {}
+  check_keys(entry, run_keys(table.unpack(keys_of(own))), path)
+  for name, option in pairs(own) do
+    if entry[name] ~= nil then
+      options[name] = check_option(option, entry[name], extend(path, name))
+    end
+  end
+  return { run = pick_run_options(entry, path), options = options }
 end
 
 local function read_row_overrides(values, row_list, path)
@@ -483,18 +491,17 @@ local function cell_of(plan, model, row, seed)
   for _, override in ipairs(on_model) do
     overlay(config, override.run)
   end
-  for _, override in ipairs(on_row) do
-    overlay(config, override.run)
-  end
   for _, override in ipairs(on_model) do
-    for _, nested in ipairs(overrides_of(override.algorithms, row.algorithm, row.name)) do
-      overlay(config, nested.run)
-    end
+    table.move(overrides_of(override.algorithms, row.algorithm, row.name), 1, 2, #on_row + 1, on_row)
   end
   local options, tuned = {}, plan.defaults[model.model] or {}
   overlay(options, tuned[row.algorithm])
   overlay(options, tuned[row.name])
   overlay(options, row.options)
+  for _, override in ipairs(on_row) do
+    overlay(config, override.run)
+    overlay(options, override.options)
+  end
   local model_options = {}
   overlay(model_options, model.options)
   config.options, config.model_options = options, model_options
