@@ -65,6 +65,20 @@ void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits) {
   *(float *)suq->scale->data = ffb_cpu_scale_of(largest);
 }
 
+void ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits) {
+  if (suq->range == FFB_RANGE_ABSMAX) {
+#pragma omp critical
+    *bits = mine > *bits ? mine : *bits;
+#pragma omp barrier
+  }
+#pragma omp single
+  ffb_cpu_set_scale(suq, *bits);
+}
+
+static void my_scale(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_scale *suq, uint32_t *bits) {
+  ffb_cpu_join_scale(suq, suq->range == FFB_RANGE_ABSMAX ? my_absmax(kernels, suq->x) : 0, bits);
+}
+
 bool ffb_cpu_suq_scale(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_suq_scale *suq = &arguments->suq_scale;
   uint32_t bits = 0;
@@ -92,18 +106,9 @@ bool ffb_cpu_suq_quantise(struct ffb_device *device, const union ffb_arguments *
 bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_suq_tensor *suq = &arguments->suq_tensor;
   uint32_t bits = 0;
-  if (suq->scale.range != FFB_RANGE_ABSMAX)
-    ffb_cpu_set_scale(&suq->scale, 0);
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
   {
-    if (suq->scale.range == FFB_RANGE_ABSMAX) {
-      uint32_t mine = my_absmax(device->kernels, suq->scale.x);
-#pragma omp critical
-      bits = mine > bits ? mine : bits;
-#pragma omp barrier
-#pragma omp single
-      ffb_cpu_set_scale(&suq->scale, bits);
-    }
+    my_scale(device->kernels, &suq->scale, &bits);
     my_quantise(device->kernels, &suq->quantise);
   }
   return true;
@@ -135,14 +140,7 @@ bool ffb_cpu_suq_in_place(struct ffb_device *device, const union ffb_arguments *
   uint32_t bits = 0;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
   {
-    if (suq->scale.range == FFB_RANGE_ABSMAX) {
-      uint32_t mine = my_absmax(device->kernels, suq->scale.x);
-#pragma omp critical
-      bits = mine > bits ? mine : bits;
-#pragma omp barrier
-    }
-#pragma omp single
-    ffb_cpu_set_scale(&suq->scale, bits);
+    my_scale(device->kernels, &suq->scale, &bits);
     my_quantise_over(device->kernels, &suq->quantise);
   }
   return true;

@@ -219,14 +219,8 @@ bool ffb_cpu_normalise_s8(struct ffb_device *device, const union ffb_arguments *
       row_factors(&groups, &both->normalise, m, factors + m * groups.count);
 #pragma omp barrier
     struct normalised from = {.groups = &groups, .x = x->data, .factors = factors, .row = -1};
-    if (both->scale.range == FFB_RANGE_ABSMAX) {
-      uint32_t bits = largest_normalised(from, share);
-#pragma omp critical
-      largest = bits > largest ? bits : largest;
-#pragma omp barrier
-    }
-#pragma omp single
-    ffb_cpu_set_scale(&both->scale, largest);
+    ffb_cpu_join_scale(&both->scale, both->scale.range == FFB_RANGE_ABSMAX ? largest_normalised(from, share) : 0,
+                       &largest);
     quantise_normalised(from, &both->quantise, share);
   }
   return true;

@@ -120,5 +120,7 @@ void ffb_cpu_channel_gradients(struct ffb_cpu_gradient_job *job);
 
 /* Scale and running maximum of a quantiser, from the bits of the largest absolute value (an integer where x is S32). */
 void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits);
+/* Run by all threads, each with the bits of max|x| over its own elements; `bits`, which they share, starts at 0. */
+void ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits);
 
 #endif
