@@ -243,6 +243,7 @@ void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer, bool over) {
 }
 
 bool ffb_pass_hand_over_normalised(struct ffb_pass *pass, int node, int layer, const struct ffb_normalise *normalise) {
+  /* Measured (one-pass, two threads): EfficientNet-B0's step without it 2 % longer; the others' no different. */
   if (pass->failed || !ffb_pass_has(pass, FFB_NORMALISE_S8))
     return false;
   struct ffb_quantiser quantiser = input_quantiser(pass, layer);

@@ -109,8 +109,8 @@ void ffb_pass_enter(struct ffb_pass *pass, int node, struct ffb_tensor *values);
  * INT8 precision only. */
 void ffb_pass_hand_over(struct ffb_pass *pass, int node, int layer, bool over);
 void ffb_pass_compact(struct ffb_pass *pass, int node);
-/* Both at once with normalised values (`normalise` without y), which then never lie in memory in FP32. False: the
- * backend has no NORMALISE_S8, and nothing was done. */
+/* Normalise (`normalise` without y), enter the node and hand it over in one call: the normalised values never lie in
+ * memory in FP32. False: the backend has no NORMALISE_S8, and nothing was done. */
 bool ffb_pass_hand_over_normalised(struct ffb_pass *pass, int node, int layer, const struct ffb_normalise *normalise);
 /* A node in FP32: made now where it still waits. */
 struct ffb_tensor *ffb_pass_values(struct ffb_pass *pass, int node);
