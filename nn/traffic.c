@@ -112,7 +112,7 @@ static void except_update(struct exceptions *to, const struct ffb_update_rule *r
   except(to, x, reach.pixels, none);
   if ((adam ? rule->adam.weight_decay : rule->sgd.weight_decay) != 0)
     return;
-  except(to, adam ? rule->adam.weights : rule->sgd.weights, scaled ? all : reach.taps, reach.taps);
+  except(to, ffb_rule_weights(rule), scaled ? all : reach.taps, reach.taps);
   except(to, adam ? rule->adam.first : rule->sgd.momentum, reach.taps, reach.taps);
   except(to, adam ? rule->adam.second : NULL, reach.taps, reach.taps);
 }

@@ -228,7 +228,25 @@ bool ffb_cpu_normalise_s8(struct ffb_device *device, const union ffb_arguments *
 
 /* ---- goodness ------------------------------------------------------------------------------------------------- */
 
-static void goodness_row(const struct groups *groups, const struct ffb_goodness *goodness, int64_t m) {
+typedef void row_function(const struct groups *groups, const union ffb_arguments *arguments, int64_t m);
+
+/* Threads share whole rows of y. */
+static bool for_rows(struct ffb_device *device, const struct ffb_tensor *y, int count, row_function *function,
+                     const union ffb_arguments *arguments) {
+  struct groups groups;
+  if (!make_groups(device, y, count, &groups, 0, NULL))
+    return false;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(y)))
+  {
+    struct ffb_cpu_span share = my_rows(ffb_rows(y));
+    for (int64_t m = share.begin; m < share.end; m++)
+      function(&groups, arguments, m);
+  }
+  return true;
+}
+
+static void goodness_row(const struct groups *groups, const union ffb_arguments *arguments, int64_t m) {
+  const struct ffb_goodness *goodness = &arguments->goodness;
   const float *y = (const float *)goodness->y->data + m * groups->columns;
   float *out = (float *)goodness->goodness->data + m * groups->count;
   sum_channels(groups, y);
@@ -241,21 +259,11 @@ static void goodness_row(const struct groups *groups, const struct ffb_goodness 
 }
 
 bool ffb_cpu_goodness(struct ffb_device *device, const union ffb_arguments *arguments) {
-  const struct ffb_goodness *goodness = &arguments->goodness;
-  struct groups groups;
-  if (!make_groups(device, goodness->y, goodness->groups, &groups, 0, NULL))
-    return false;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
-  {
-    struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
-    for (int64_t m = share.begin; m < share.end; m++)
-      goodness_row(&groups, goodness, m);
-  }
-  return true;
+  return for_rows(device, arguments->goodness.y, arguments->goodness.groups, goodness_row, arguments);
 }
 
-static void goodness_gradient_row(const struct groups *groups, const struct ffb_goodness_gradient *goodness,
-                                  int64_t m) {
+static void goodness_gradient_row(const struct groups *groups, const union ffb_arguments *arguments, int64_t m) {
+  const struct ffb_goodness_gradient *goodness = &arguments->goodness_gradient;
   const float *gradient = (const float *)goodness->gradient->data + m * groups->count;
   int64_t at = m * groups->columns;
   for (int g = 0; g < groups->count; g++) {
@@ -268,15 +276,6 @@ static void goodness_gradient_row(const struct groups *groups, const struct ffb_
 }
 
 bool ffb_cpu_goodness_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
-  const struct ffb_goodness_gradient *goodness = &arguments->goodness_gradient;
-  struct groups groups;
-  if (!make_groups(device, goodness->y, goodness->groups, &groups, 0, NULL))
-    return false;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(goodness->y)))
-  {
-    struct ffb_cpu_span share = my_rows(ffb_rows(goodness->y));
-    for (int64_t m = share.begin; m < share.end; m++)
-      goodness_gradient_row(&groups, goodness, m);
-  }
-  return true;
+  return for_rows(device, arguments->goodness_gradient.y, arguments->goodness_gradient.groups, goodness_gradient_row,
+                  arguments);
 }
