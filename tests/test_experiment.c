@@ -581,7 +581,13 @@ static void check_page(const struct traced *of) {
 #define COUNT "--profile smoke --set synthetic_train=100 --set synthetic_test=20 --set train_limit=10"
 
 static const struct traced every[] = {
-    {"table1.lua", SMALL, "", 20},
+    {"readings.lua", SMALL,
+     "--only model=hidden1,model=mlp,algorithm=bp_fp32_rate,algorithm=int8_absmax,algorithm=tuned_off,"
+     "algorithm=tuned_scalar,algorithm=ff_theta",
+     10},
+    {"search.lua", SMALL, "--only algorithm=bp_fp32_3,algorithm=bp_fp32_4,algorithm=ff_int8_tuned_3", 6},
+    {"search_convolutional.lua", TINY, "--only model=resnet18,algorithm=bp_fp32_2", 3},
+    {"table1.lua", SMALL, "--only model=hidden1,model=hidden2", 10},
     {"table2.lua", SMALL, "--only model=mlp", 4},
     {"table3.lua", SMALL "--set seeds=1", "", 6},
     {"table4.lua", COUNT, "--only model=mlp_3x500,algorithm=bp_gdai8,algorithm=ff_int8", 55},
@@ -589,19 +595,13 @@ static const struct traced every[] = {
     {"fig2.lua", TINY, "", 4},
     {"fig3.lua", SMALL, "--only model=hidden0,model=hidden2", 50},
     {"fig6.lua", SMALL, "--only model=mlp,algorithm=tuned_scalar,algorithm=tuned_off,algorithm=paper_greedy", 6},
-    {"mlp.lua", SMALL, "", 20},
+    {"mlp.lua", SMALL, "--only algorithm=bp_gdai8,algorithm=ff_int8_tuned", 6},
     {"cifar.lua", TINY, "--only model=resnet18,algorithm=bp_fp32,algorithm=ff_int8_tuned", 6},
     {"lookahead.lua", TINY,
      "--only "
      "algorithm=ff_int8_block_overlay_scalar,algorithm=ff_int8_layer_pattern_off,algorithm=ff_int8_one_pass_block",
      12},
     {"memory.lua", TINY, "--only model=resnet18,algorithm=bp_gdai8,algorithm=ff_int8_keep", 20},
-    {"readings.lua", SMALL,
-     "--only model=hidden1,model=mlp,algorithm=bp_fp32,algorithm=int8_absmax,algorithm=tuned_off,"
-     "algorithm=tuned_scalar,algorithm=ff_theta",
-     10},
-    {"search.lua", SMALL, "--only algorithm=bp_fp32_3,algorithm=bp_fp32_4,algorithm=ff_int8_tuned_3", 6},
-    {"search_convolutional.lua", TINY, "--only model=resnet18,algorithm=bp_fp32_2", 3},
 };
 enum { EVERY = sizeof every / sizeof *every };
 
