@@ -136,7 +136,7 @@ data:  ## download MNIST and CIFAR-10 into ./data, checked
 
 PROFILE_OPTION = $(if $(PROFILE),--profile $(PROFILE))
 # The short ones first, one after the other also under make -j. A failure does not stop the others, Ctrl-C does.
-EXPERIMENTS ?= table2 table4 table1 fig3 table5 fig2 fig6
+EXPERIMENTS ?= table3 table2 table4 table1 fig3 table5 fig2 fig6
 reproduce: all  ## every table and figure
 	@scripts/ensure-data
 	@worst=0; for name in $(EXPERIMENTS); do \

@@ -75,6 +75,8 @@ for hidden = 0, 3 do
     histogram_range = paper.axis })
 end
 
+local measured = gradients.gates({ "bp_fp32", "standardised" }, { 0, 1, "last" })
+
 return experiment {
   name = "fig3",
   title = "Figure 3: the gradient of the first layer's weights",
@@ -91,4 +93,5 @@ return experiment {
   },
   report = report,
   claims = require "claims".fig3,
+  gates = { smoke = measured, quick = measured, paper = measured },
 }

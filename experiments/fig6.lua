@@ -15,12 +15,13 @@ local readings = {
 }
 local presets = { { "tuned", "goodness: tuned" }, { "paper", "goodness: as in the paper" } }
 
-local rows, defaults = {}, { mlp = {}, resnet18 = {} }
+local rows, names, defaults = {}, {}, { mlp = {}, resnet18 = {} }
 for _, preset in ipairs(presets) do
   for _, reading in ipairs(readings) do
     local name = preset[1] .. "_" .. reading.name
     rows[#rows + 1] = { "ff_int8", name = name, title = reading.title .. ", " .. preset[1], preset = preset[1],
       paper = reading.paper, lookahead = reading.lookahead, schedule = reading.schedule }
+    names[#names + 1] = name
     for model, entries in pairs(defaults) do
       entries[name] = tuned[model]["ff_int8_" .. preset[1]]
     end
@@ -67,6 +68,14 @@ end
 -- One epoch for each of ResNet-18's nine units is the least.
 local greedy = { tuned_greedy = { epochs = 9 }, paper_greedy = { epochs = 9 } }
 
+-- Scalar look-ahead multiplies no more, and on the MLP it takes little memory: both follow from the shapes alone.
+local scalar = { "tuned_scalar", "paper_scalar" }
+local function gates(least)
+  return { { rows = names, finishes = true }, { claim = "fig6.mlp.memory" },
+    { claim = "fig6.mlp.no_more_work", rows = scalar }, { claim = "fig6.resnet18.no_more_work", rows = scalar },
+    { row = "tuned_scalar", model = "mlp", metric = "accuracy", at_least = least } }
+end
+
 return experiment {
   name = "fig6",
   title = "Figure 6: FF-INT8 with and without look-ahead",
@@ -85,4 +94,5 @@ return experiment {
   },
   report = report,
   claims = require "claims".fig6,
+  gates = { smoke = gates(30), quick = gates(90), paper = gates(90) },
 }

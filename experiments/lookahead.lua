@@ -46,7 +46,8 @@ end
 -- It is 0 in the first epoch.
 local function last_lambda(row)
   local record = row:record()
-  return record and looks_ahead[row.name] and ("%g"):format((#record.epochs - 1) * record.config.options.lambda_step) or "-"
+  local lambda = record and looks_ahead[row.name] and (#record.epochs - 1) * record.config.options.lambda_step
+  return lambda and row:traced(("%g"):format(lambda), "epochs") or "-"
 end
 
 local function report(results)

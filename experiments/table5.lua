@@ -71,5 +71,6 @@ return experiment {
       finishing[1],
       finishing[2],
     },
+    paper = finishing,
   },
 }

@@ -135,6 +135,12 @@ const struct ffb_option run_options[] = {
      .minimum = 0,
      .maximum = 1e30,
      .help = "the histogram of that gradient goes from minus this to this; 0: to the largest absolute value"},
+    {.name = "measure_peaks",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = RUN_FIELD(measure_peaks),
+     .initial = "false",
+     .help = "after training, measure what this machine does at most: FP32 and INT8 operations and bytes of memory a "
+             "second"},
     {.name = "load_weights",
      .type = FFB_OPTION_STRING,
      .offset = RUN_FIELD(load_weights),

@@ -7,6 +7,7 @@
 #include "harness/machine.h"
 #include "harness/meters/memory.h"
 #include "harness/meters/meter.h"
+#include "harness/peaks.h"
 #include "harness/plugin.h"
 #include "harness/run.h"
 
@@ -69,6 +70,13 @@ static void print_fact(void *to, const char *name, const char *value) {
   say(name, "%s", value);
 }
 
+static void say_peaks(const struct ffb_backend *backend) {
+  struct peaks peaks = peaks_measure(backend, assembly_processors());
+  if (peaks.f32 > 0)
+    say("at most", "FP32 %.0f GFLOP/s, INT8 %.0f GOP/s, memory %.1f GB/s, measured just now", peaks.f32 / 1e9,
+        peaks.s8 / 1e9, peaks.bytes / 1e9);
+}
+
 static void examine_backends(void) {
   for (size_t i = 0; ffb_backend_at(i); i++) {
     const struct ffb_backend *backend = ffb_backend_at(i);
@@ -82,6 +90,7 @@ static void examine_backends(void) {
     }
     backend->describe(device, print_fact, NULL);
     backend->close(device);
+    say_peaks(backend);
   }
 }
 

@@ -68,6 +68,7 @@ static json_t *make_key(const json_t *config, const char *processor, json_int_t 
                                         "gradient_statistics",
                                         "gradient_layers",
                                         "histogram_range",
+                                        "measure_peaks",
                                         "synthetic_train",
                                         "synthetic_test"};
   static const char *const option_without[] = {"learning_rate", "weight_decay"};

@@ -72,9 +72,11 @@ json_t *identity_json(const struct run_config *config, const struct parts *parts
   json_object_del(object, "data");
   json_object_del(object, "plugin");
   json_object_del(object, "load_weights");
-  /* It changes no weights: checkpoints without it stay good. */
+  /* They change no weights: checkpoints without them stay good. */
   if (!config->test_by_epoch)
     json_object_del(object, "test_by_epoch");
+  if (!config->measure_peaks)
+    json_object_del(object, "measure_peaks");
   if (config->load_weights)
     json_object_set_new(object, identity_loaded_key, json_string(weights));
   if (!json_object_set_new(object, "threads", json_integer(threads)) &&

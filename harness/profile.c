@@ -1,10 +1,9 @@
 #include "harness/profile.h"
 
-#include "backends/cpu/bandwidth.h"
-#include "backends/cpu/peak.h"
 #include "base/memory.h"
 #include "harness/assembly.h"
 #include "harness/meters/clock.h"
+#include "harness/peaks.h"
 #include "nn/operands.h"
 
 #include <math.h>
@@ -14,11 +13,6 @@
 enum { WARM_UP = 10, LABEL_BYTES = 160 };
 
 const char *const profile_by_names[] = {"operator", "call", NULL};
-
-/* What the machine does at most, a second; 0: not known for this backend. */
-struct peaks {
-  double f32, s8, bytes; /* operations, two to a multiply-accumulate; bytes of memory */
-};
 
 /* One call of one program, or all calls of one operator added up. */
 struct line {
@@ -42,14 +36,6 @@ struct profile {
 };
 
 /* ---- floors ----------------------------------------------------------------------------------------------------- */
-
-static struct peaks measure_peaks(const struct assembly *assembly) {
-  if (assembly->parts.backend != &ffb_backend_cpu)
-    return (struct peaks){0};
-  return (struct peaks){.f32 = ffb_cpu_peak_f32(assembly->threads),
-                        .s8 = ffb_cpu_peak_s8(assembly->threads),
-                        .bytes = ffb_cpu_bandwidth(assembly->threads)};
-}
 
 /* The longer of computing at the peak and moving the operands at memory's speed. Taps on padding are not computed. */
 static double floor_of(enum ffb_operator operation, const union ffb_arguments *arguments, const struct peaks *peaks) {
@@ -250,7 +236,7 @@ bool profile_run(const struct run_config *config, int64_t steps, enum profile_by
   struct profile profile = {.error = error};
   if (!assembly_make(&profile.assembly, config, error))
     return false;
-  profile.peaks = measure_peaks(&profile.assembly);
+  profile.peaks = peaks_measure(profile.assembly.parts.backend, profile.assembly.threads);
   bool ok = make_lines(&profile, error);
   if (ok) {
     ffb_plan_observe(profile.assembly.plan, observe, &profile);

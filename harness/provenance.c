@@ -74,11 +74,11 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
                    "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
-                   "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
-                   list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
-                   throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
-                   gnu_get_libc_version());
+                   "backend", describe_backend(assembly), "peaks", peaks_json(&provenance->peaks), "threads",
+                   assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
+                   "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
+                   jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
 }

@@ -6,11 +6,13 @@
 #include "harness/ledger.h"
 #include "harness/machine.h"
 #include "harness/meters/clock.h"
+#include "harness/peaks.h"
 
 /* What is read when a run starts. */
 struct provenance {
   struct machine machine;
   struct machine_watch watch;
+  struct peaks peaks; /* measured where the run asks for it */
   char started[METER_UTC_TEXT];
 };
 

@@ -146,6 +146,9 @@ static bool make_record(struct run *run, const char *status, double test_accurac
                                .memory_reset = run->memory_reset};
   meter_memory_read(NULL, &facts.memory);
   settle(run);
+  /* Last: it takes processors and memory of its own. */
+  if (run->config->measure_peaks)
+    run->provenance.peaks = peaks_measure(run->assembly.parts.backend, run->assembly.threads);
   *record = record_make(run->config, run->control, &facts, run->record, error);
   return *record != NULL;
 }

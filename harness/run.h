@@ -26,6 +26,7 @@ struct run_config {
   int64_t gradient_statistics;             /* records that weight gradients are taken over after each epoch; 0: none */
   const char *gradient_layers;             /* first, all, or names with commas between them */
   double histogram_range;                  /* half the width of their histogram; 0: the largest absolute value */
+  bool measure_peaks;                      /* what the machine does at most, after training */
   const char *load_weights;                /* path of a weight file to start from, or null */
   json_t *set; /* object {"ff_int8 or model option": "text"}: --set name=value; model options as model.name */
 };

@@ -1103,6 +1103,42 @@ static void gates_decide(void **state) {
   json_decref(result);
 }
 
+/* The names behind EXPERIMENTS in the Makefile: what `make reproduce` and `make check` go through. */
+static int read_experiments(char names[][64], int most) {
+  struct ffb_error error;
+  size_t bytes;
+  int count = 0;
+  char *text = file_read("Makefile", &bytes, &error), *line = text ? strstr(text, "\nEXPERIMENTS ?=") : NULL;
+  assert_non_null(line);
+  line += strlen("\nEXPERIMENTS ?=");
+  line[strcspn(line, "\n")] = '\0';
+  for (char *word = strtok(line, " "); word && count < most; word = strtok(NULL, " "))
+    snprintf(names[count++], 64, "%s", word);
+  ffb_free(text);
+  return count;
+}
+
+/* Each insists on something in each profile, and nothing of that passes before anything was run. */
+static void every_profile_has_gates(void **state) {
+  static const char *const profiles[] = {"smoke", "quick", "paper"};
+  char names[16][64];
+  (void)state;
+  int count = read_experiments(names, 16);
+  assert_true(count >= 8);
+  for (int i = 0; i < count; i++)
+    for (size_t p = 0; p < sizeof profiles / sizeof *profiles; p++) {
+      char file[128];
+      snprintf(file, sizeof file, "experiments/%.63s.lua", names[i]);
+      json_t *result = answer(file, "check", profiles[p], NULL), *gate;
+      const json_t *gates = json_object_get(result, "gates");
+      size_t index;
+      assert_true(json_array_size(gates) > 0);
+      assert_int_equal(json_integer_value(json_object_get(result, "failed")), json_array_size(gates));
+      json_array_foreach(gates, index, gate) assert_string_equal(text_of(gate, "status"), "failed");
+      json_decref(result);
+    }
+}
+
 /* ---- the verbs ------------------------------------------------------------------------------------------------- */
 
 /* Run a verb with its output in a file, and return the exit status. */
@@ -1290,6 +1326,7 @@ int main(void) {
       cmocka_unit_test(synthetic_data_is_announced_everywhere),
       cmocka_unit_test(every_number_names_its_records),
       cmocka_unit_test(gates_decide),
+      cmocka_unit_test(every_profile_has_gates),
       cmocka_unit_test(wrong_usage_has_status_2),
       cmocka_unit_test(experiment_runs_continues_and_reports),
       cmocka_unit_test(check_writes_junit),

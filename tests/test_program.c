@@ -238,6 +238,7 @@ static void doctor_concludes(void **state) {
   struct result result = RUN("doctor", "--data", in("no-data-here"));
   assert_succeeds(result);
   assert_non_null(strstr(result.output, "int8_kernel"));
+  assert_non_null(strstr(result.output, "at most          FP32 "));
   assert_non_null(strstr(result.output, "ff_int8"));
   assert_non_null(strstr(result.output, "summary"));
 }
@@ -305,6 +306,35 @@ static void record_holds_what_it_must(void **state) {
   assert_int_equal(sum, json_integer_value(field(record, "memory.peak_bytes")));
   json_decref(record);
   assert_nothing_temporary();
+}
+
+/* What the machine does at most: more than the run did, and nothing that the run's weights hang on. */
+static void peaks_are_measured_when_asked(void **state) {
+  static const char *const names[] = {"provenance.peaks.fp32_operations_per_second",
+                                      "provenance.peaks.int8_operations_per_second"};
+  (void)state;
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--backend", "cpu", "--measure-peaks",
+                      "--record", in("r.json")));
+  json_t *record = load(in("r.json"));
+  double operations = 2 * json_number_value(field(record, "operations.programs.train.mac_f32"));
+  double speed = operations / json_number_value(field(record, "time.step_median_seconds"));
+  for (int i = 0; i < 2; i++)
+    assert_true(json_number_value(field(record, names[i])) > speed);
+  double bandwidth = json_number_value(field(record, "provenance.peaks.memory_bytes_per_second"));
+  assert_true(bandwidth > 1e8 && bandwidth < 1e13);
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--backend", "cpu", "--record",
+                      in("without.json")));
+  json_t *without = load(in("without.json"));
+  assert_true(json_is_null(field(without, "provenance.peaks")));
+  assert_string_equal(json_string_value(field(without, "weights_sha256")),
+                      json_string_value(field(record, "weights_sha256")));
+  json_decref(without);
+  json_decref(record);
+  assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--backend", "reference",
+                      "--measure-peaks", "--record", in("reference.json")));
+  record = load(in("reference.json"));
+  assert_true(json_is_null(field(record, "provenance.peaks")));
+  json_decref(record);
 }
 
 /* 279 records in batches of 30: ten steps an epoch, the last one smaller. */
@@ -1384,6 +1414,7 @@ int main(void) {
       CASE(doctor_concludes),
       CASE(output_that_is_not_read_is_a_failure),
       CASE(record_holds_what_it_must),
+      CASE(peaks_are_measured_when_asked),
       CASE(every_step_is_timed),
       CASE(record_has_what_was_executed),
       CASE(table4_counts_twice),

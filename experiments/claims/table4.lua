@@ -40,11 +40,10 @@ claim { id = "gdai8_counts_as_fp32", text = "{row} does as many multiply-accumul
 claim { id = "ff_int8.quantisation_is_small", text = "{row}: quantisation negligible, a twentieth of its MACs at most",
   place = "Section V-C", kind = "value", model = "mlp_3x500", row = "ff_int8", metric = "quantisation_share", at_most = 5 }
 
-claim { id = "int8_speed", place = paper.table4.int8_speed.place, kind = "unmeasured",
-  text = common.text("INT8 arithmetic is %g times as fast as FP32", paper.table4.int8_speed),
-  why = "single products are timed by make bench, not by an experiment" }
+claim { id = "ff_int8.no_input_gradient", text = "{row} computes no gradient of a layer's input", model = "mlp_3x500",
+  place = "Sections IV-B and V-C; Figure 4", kind = "value", row = "ff_int8", metric = "input_gradient", at_most = 0 }
 
-claim { id = "forward_is_cheaper", text = "a forward pass is cheaper than a backward pass", place = "Section V-C",
+claim { id = "forward_is_cheaper", text = "a forward pass is cheaper than a backward pass", place = "Sections III and V-C",
   kind = "unmeasured", why = "records time whole steps; ffbench train --profile-steps shows each operator" }
 
 claim { id = "rows_of_one_network", text = "Table IV's rows are of one network", place = "Table IV, MAC phase",

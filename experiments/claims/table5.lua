@@ -118,6 +118,8 @@ local function claim_sentences(model)
     claim_comparison(model, "saves_" .. metric, ("{row} takes less %s than BP-FP32"):format(metric), "change", "bp_int8",
       "bp_fp32", metric, { nil, 0, resolution = 5, profiles = metric ~= "memory" and costs or nil })
   end
+  claim_comparison(model, "above_bp_ui8", "{row} is as accurate as BP-UI8, or more", "difference", "bp_gdai8", "bp_ui8",
+    "accuracy", { 0, resolution = 0.5, profiles = learned })
   claim_comparison(model, "above_bp_int8", "{row} is far better than BP-INT8: 20 points", "difference", "ff_int8", "bp_int8",
     "accuracy", { 20, resolution = 5, profiles = learned })
   claim_comparison(model, "per_epoch", "an epoch of {row} is hundreds of times cheaper: 1 % of BP-FP32's time at most", "share",

@@ -62,12 +62,11 @@ end
 local function bound_text(gate)
   local unit = results_of.metric(gate.metric).unit
   local parts = {}
-  if gate.at_least then
-    parts[#parts + 1] = ("at least %g %s"):format(gate.at_least, unit)
+  local function add(what, bound)
+    parts[#parts + 1] = bound and ("%s %.10g%s"):format(what, bound, unit ~= "" and " " .. unit or "") or nil
   end
-  if gate.at_most then
-    parts[#parts + 1] = ("at most %g %s"):format(gate.at_most, unit)
-  end
+  add("at least", gate.at_least)
+  add("at most", gate.at_most)
   return table.concat(parts, " and ")
 end
 

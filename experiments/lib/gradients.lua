@@ -4,6 +4,7 @@
 --   gradients.title(measure)                      with its unit
 --   gradients.histogram(row, epoch, least)        points {value, share in percent} of all seeds' values together
 --   gradients.by_epoch(row, measure)              points {epoch, mean, lowest, highest} over the seeds
+--   gradients.gates(rows, epochs)                 the runs finish, and their gradients were taken
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
 
@@ -134,6 +135,20 @@ function gradients.by_epoch(row, measure)
     end
   end
   return points
+end
+
+-- What the measures of any sample of numbers lie between.
+local bounds = { { "peak", 0, 100 }, { "int8_zeros", 0, 100 }, { "largest_over_median", 1 }, { "kurtosis", -2 } }
+
+function gradients.gates(rows, epochs)
+  local list = { { rows = rows, finishes = true } }
+  for _, epoch in ipairs(epochs) do
+    for _, bound in ipairs(bounds) do
+      list[#list + 1] = { rows = rows, metric = ("gradients.%s.%s"):format(epoch, bound[1]), at_least = bound[2],
+        at_most = bound[3] }
+    end
+  end
+  return list
 end
 
 return gradients

@@ -56,7 +56,7 @@ local function network_table(results, model, base, ratios)
       text_of(row, "%.3f", share(own, base_buffers), reference), text_of(row, "%.2f", share(all, mebibyte)), text)
     if row.algorithm == "ff_int8" then
       ratios[row.name] = ratios[row.name] or {}
-      ratios[row.name][model.name] = { value = ratio, text = text }
+      ratios[row.name][model.name] = { value = ratio, text = text, rows = { row, reference } }
     end
   end
   return list
@@ -64,13 +64,15 @@ end
 
 -- The mean of what is not missing anywhere.
 local function add_line(list, title, models, entries)
-  local texts, values = { title }, {}
+  local texts, values, rows = { title }, {}, {}
   for _, model in ipairs(models) do
     local entry = entries[model.name] or { text = "-" }
     texts[#texts + 1] = entry.text
     values[#values + 1] = entry.value
+    table.move(entry.rows or {}, 1, #(entry.rows or {}), #rows + 1, rows)
   end
-  texts[#texts + 1] = #values == #models and ("%.3f"):format(statistics.mean(values)) or "-"
+  local mean = #values == #models and ("%.3f"):format(statistics.mean(values)) or "-"
+  texts[#texts + 1] = rows[1] and rows[1]:traced(mean, total, table.unpack(rows, 2)) or mean
   list:add(table.unpack(texts))
 end
 

@@ -66,6 +66,7 @@ end
 local metrics = {
   { "macs_formula", "multiply-accumulates of a step, by formula", of_formula "train_step" },
   { "macs", "multiply-accumulates of a step, from shapes", of_shapes(step, macs) },
+  { "input_gradient", "of them input gradients, from shapes", of_shapes(step, elements "input_gradient") },
   { "macs_running", "multiply-accumulates of a step, counted while it ran", of_running(step, macs) },
   { "forward_running", "of them forward", of_running(step, elements "forward") },
   { "input_gradient_running", "of them input gradients", of_running(step, elements "input_gradient") },

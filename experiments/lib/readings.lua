@@ -106,7 +106,7 @@ local function printed_row(list, title, key)
 end
 
 local function collapse_row(results, list, group, name, title, entries)
-  local texts, where = { title }, {}
+  local texts, where, rows = { title }, {}, {}
   for _, model in ipairs(group.models) do
     texts[#texts + 1] = text(results:row(name, model), "accuracy")
   end
@@ -114,8 +114,9 @@ local function collapse_row(results, list, group, name, title, entries)
     local entry = entries and entries[claim.id]
     local mark = ({ reproduced = "", underpowered = entry and entry.inside and "?" or nil })[entry and entry.verdict]
     where[#where + 1] = mark and i .. mark or nil
+    table.move(mark and entry.rows or {}, 1, mark and #entry.rows or 0, #rows + 1, rows)
   end
-  texts[#texts + 1] = #where > 0 and table.concat(where, ", ") or "-"
+  texts[#texts + 1] = #where > 0 and rows[1]:traced(table.concat(where, ", "), "accuracy", table.unpack(rows, 2)) or "-"
   texts[#texts + 1] = entries and joint_verdict(results, entries, { safe, table.unpack(collapses) }) or "-"
   local row = results:row(name, deepest)
   list:add(table.unpack(table.move({ text(row, "time_per_epoch"), text(row, "memory") }, 1, 2, #texts + 1, texts)))

@@ -12,7 +12,8 @@
 --   row:text(metric)         "98.21 ±0.05", or "-" with the mark of a footnote that gives the reason
 --   row:paper_value(metric)  {value =, place =} of the paper's number, or nil
 --   row:seeds_text(metric)   how many seeds have it
---   row:traced(text, metric) a number that the report made itself of this row's metric, with the way to its records
+--   row:traced(text, metric, ...) a number that the report made itself of this row's metric, with the way to its records,
+--                            and to those of other rows that went into it
 -- A metric is a name from results.metrics, one of lib.curves ("epochs_to_97.5"), or the path of a number in the record
 -- ("time.evaluation_seconds").
 
@@ -254,10 +255,10 @@ end
 -- Behind a number, where a page is made that links to records: \u{E000}, an index of results.traces, \u{E001}.
 local trace_mark = "\u{E000}(%d+)\u{E001}"
 
--- The text, and how to find the records that have the metric; base: another row that went into it.
-function row_methods:traced(text, name, base)
+-- The text, and how to find the records that have the metric; behind it other rows that went into it.
+function row_methods:traced(text, name, ...)
   local traces, files = self.results.traces, {}
-  for _, row in ipairs(traces and text ~= "-" and { self, base } or {}) do
+  for _, row in ipairs(traces and text ~= "-" and { self, ... } or {}) do
     for _, cell in ipairs(row:cells_with(name)) do
       files[#files + 1] = cell.file
     end

@@ -226,10 +226,11 @@ local function judged_in(claim, profile)
 end
 
 local function row_obstacle(claim, row, profile)
-  if claim.machine and other_machine(row, claim.machine) then
-    return ("seconds and joules compare only on the paper's board, %s; their changes are judged"):format(claim.machine)
-  end
   local metric = results_of.metric(claim.metric)
+  if claim.machine and other_machine(row, claim.machine) then
+    return (metric.wants_own_machine and "seconds and joules compare only on the paper's board, %s; their changes are judged"
+      or "only the paper's board, %s, can show it"):format(claim.machine)
+  end
   if metric.wants_data and synthetic(row) then
     return synthetic(row)
   end
