@@ -127,7 +127,7 @@ test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about three min
 
 # Jetson's processor without a Jetson.
 AARCH64 := build/aarch64
-AARCH64_TESTS ?= test_cpu test_base test_backends test_convolution test_normalisation test_trainers test_convolutional
+AARCH64_TESTS ?= test_cpu test_base test_backends test_convolution test_normalisation test_trainers
 ifeq ($(ARCH),aarch64)
 test-aarch64: test
 else
