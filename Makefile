@@ -14,21 +14,23 @@ Q := $(if $(V),,@)
 BUILD := build$(if $(SANITIZE),/sanitize)
 PROGRAM := $(BUILD)/ffbench
 ENGINE := $(BUILD)/libffbench.so
+# Where headers and libraries are, when they are those of another machine.
+SYSROOT ?=
 
 OPTIMISE := $(if $(SANITIZE),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined,-O3 -g)
 # No fused multiply-add unless a kernel asks for it: the same bits on every instruction set.
 CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Werror $(OPTIMISE) -ffp-contract=off -fno-math-errno \
-          -fno-trapping-math -fPIC -fopenmp -MMD -MP $(CFLAGS_EXTRA)
-LDFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -fopenmp $(LDFLAGS_EXTRA)
+          $(SYSROOT:%=--sysroot=%) -fno-trapping-math -fPIC -fopenmp -MMD -MP $(CFLAGS_EXTRA)
+LDFLAGS := $(SYSROOT:%=--sysroot=%) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -fopenmp $(LDFLAGS_EXTRA)
 
 comma := ,
 # OpenBLAS: its OpenMP build, so that one thread pool serves all.
-OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(ARCH)-linux-gnu/openblas-openmp))
-OPENBLAS_INCLUDE := $(firstword $(wildcard /usr/include/$(ARCH)-linux-gnu/openblas-openmp /usr/include/openblas))
+OPENBLAS_DIR := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(ARCH)-linux-gnu/openblas-openmp))
+OPENBLAS_INCLUDE := $(firstword $(wildcard $(SYSROOT)/usr/include/$(ARCH)-linux-gnu/openblas-openmp $(SYSROOT)/usr/include/openblas))
 OPENBLAS_CFLAGS := $(if $(OPENBLAS_INCLUDE),-I$(OPENBLAS_INCLUDE))
-OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)) -lopenblas
+OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(patsubst $(SYSROOT)%,%,$(OPENBLAS_DIR))) -lopenblas
 
-LUA_CFLAGS := -I/usr/include/lua5.4
+LUA_CFLAGS := -I$(SYSROOT)/usr/include/lua5.4
 LUA_LIBS := -llua5.4
 
 ENGINE_SOURCES := $(wildcard base/*.c nn/*.c models/*.c datasets/*.c algorithms/backprop/*.c backends/*.c backends/reference/*.c backends/cpu/*.c)
@@ -44,7 +46,7 @@ objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # Everything that compiles waits for this stamp.
 READY := build/.dependencies
 
-.PHONY: all test ci lint bench data help clean reproduce report check format install-dependencies search doctor
+.PHONY: all test test-aarch64 ci lint bench data help clean reproduce report check format install-dependencies search doctor
 .DELETE_ON_ERROR:
 all: $(PROGRAM) $(TRAINER_OBJECTS)
 
@@ -75,15 +77,16 @@ CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS)
 CFLAGS_harness := $(LUA_CFLAGS) $(OPENBLAS_CFLAGS)
 CFLAGS_tests := $(LUA_CFLAGS) -Itests -DFFB_BUILD_DIRECTORY='"$(BUILD)"'
 CFLAGS_bench := $(OPENBLAS_CFLAGS)
-CFLAGS_provenance := -include build/build_info.h
+CFLAGS_provenance := -include $(BUILD)/build_info.h
 
 # Rewritten only when it changes, so that a build of the same commit compiles nothing.
 .PHONY: always
-build/build_info.h: always | $(READY)
+$(BUILD)/build_info.h: always | $(READY)
+	@mkdir -p $(@D)
 	@scripts/build-info "$(CC)" "$(filter-out -MMD -MP -I.,$(CFLAGS))" > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 	@rm -f $@.new
-$(BUILD)/objects/harness/provenance.o: build/build_info.h
+$(BUILD)/objects/harness/provenance.o: $(BUILD)/build_info.h
 
 $(ENGINE): $(call objects,$(ENGINE_SOURCES)) scripts/libffbench.map
 	$(if $(V),,@echo "  LINK $@")
@@ -93,7 +96,7 @@ $(ENGINE): $(call objects,$(ENGINE_SOURCES)) scripts/libffbench.map
 $(BUILD)/libharness.a: $(call objects,$(HARNESS_SOURCES))
 	@rm -f $@
 	$(if $(V),,@echo "  AR   $@")
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(PROGRAM): $(call objects,harness/main.c) $(BUILD)/libharness.a $(ENGINE)
 	$(if $(V),,@echo "  LINK $@")
@@ -121,6 +124,19 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 
 test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
+
+# Jetson's processor without a Jetson.
+AARCH64 := build/aarch64
+AARCH64_TESTS ?= test_cpu test_base test_backends test_convolution test_normalisation test_trainers
+ifeq ($(ARCH),aarch64)
+test-aarch64: test
+else
+test-aarch64: all  ## build for aarch64 and test that under qemu-user: kernels, trainers, the same bits as here
+	@scripts/aarch64-sysroot $(AARCH64)/sysroot
+	@$(MAKE) --no-print-directory BUILD=$(AARCH64) SYSROOT=$(AARCH64)/sysroot CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar SANITIZE= \
+	  all $(AARCH64_TESTS:%=$(AARCH64)/tests/%)
+	@scripts/run-tests-aarch64 $(BUILD) $(AARCH64) $(AARCH64_TESTS)
+endif
 
 lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
 	@scripts/lint
@@ -168,7 +184,7 @@ clean:  ## remove what was built; results stay
 	rm -rf build
 
 help:  ## this list
-	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
 	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
 -include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)

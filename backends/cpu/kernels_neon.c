@@ -24,11 +24,12 @@ static inline vi larger(vi a, vi b) {
 static inline vi absolute_word(vi v) {
   return (vi)vabsq_s32((int32x4_t)v);
 }
+/* Not fmin and fmax: of 0 and -0 they give another one than the other instruction sets, which give b. */
 static inline vf minimum(vf a, vf b) {
-  return (vf)vminq_f32((float32x4_t)a, (float32x4_t)b);
+  return (vf)vbslq_f32(vcltq_f32((float32x4_t)a, (float32x4_t)b), (float32x4_t)a, (float32x4_t)b);
 }
 static inline vf maximum(vf a, vf b) {
-  return (vf)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+  return (vf)vbslq_f32(vcgtq_f32((float32x4_t)a, (float32x4_t)b), (float32x4_t)a, (float32x4_t)b);
 }
 static inline vf square_root(vf v) {
   return (vf)vsqrtq_f32((float32x4_t)v);
