@@ -1,6 +1,8 @@
 #include "harness/provenance.h"
 
 #include "base/memory.h"
+#include "harness/file.h"
+#include "harness/plugin.h"
 
 #include <gnu/libc-version.h>
 #include <stdio.h>
@@ -47,12 +49,23 @@ static json_t *describe_backend(const struct assembly *assembly) {
 
 static json_t *list_environment(void) {
   static const char *const names[] = {"OMP_NUM_THREADS",   "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
-                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS"};
+                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS",
+                                      "FFBENCH_CPU_ISA",   "OMP_WAIT_POLICY",    "GOMP_SPINCOUNT"};
   json_t *object = json_object();
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (getenv(names[i]))
       json_object_set_new(object, names[i], json_string(getenv(names[i])));
   return object;
+}
+
+/* Plugins need not come from this commit: the file's content says which one it was. */
+static json_t *describe_trainer(const struct ffb_trainer *trainer) {
+  char path[PATH_MAX], hash[FFB_SHA256_TEXT];
+  struct ffb_error ignored;
+  if (!plugin_file(trainer, path))
+    return json_null();
+  bool read = file_sha256(path, hash, &ignored);
+  return json_pack("{s:s, s:s?}", "file", file_name(path), "sha256", read ? hash : NULL);
 }
 
 static json_t *own_machine(const struct ledger *ledger) {
@@ -74,11 +87,12 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
                    "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
-                   "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
-                   list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
-                   throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
-                   gnu_get_libc_version());
+                   machine_gpu_json("/proc/driver/nvidia", "/etc/nv_tegra_release"), "trainer",
+                   describe_trainer(assembly->parts.trainer), "backend", describe_backend(assembly), "threads",
+                   assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
+                   "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
+                   jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
 }
