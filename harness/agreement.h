@@ -20,8 +20,8 @@ typedef void agreement_visit(void *to, const char *part, enum agreement agreemen
 bool agreement_circumstances(const json_t *there, const json_t *here, agreement_visit *visit, void *to);
 
 /* Visits each part that `there` has; what only `here` has does not count. Where the same bits are not due, accuracies
- * have to agree within what chance allows, and of all that is made of sums and roundings nothing is asked. Returns
- * whether no part is broken. */
+ * have to agree within what chance allows, and of all that is made of sums and roundings nothing is asked. Operations
+ * and planned memory are due from the same commit only. Returns whether no part is broken. */
 bool agreement_judge(const json_t *there, const json_t *here, bool bits_due, agreement_visit *visit, void *to);
 
 #endif

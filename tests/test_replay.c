@@ -243,6 +243,28 @@ static void circumstances_say_what_is_due(void **state) {
   }
 }
 
+/* A later commit may plan its memory otherwise, but not train to other weights: that takes another result version. */
+static void another_commit_plans_otherwise(void **state) {
+  static const struct {
+    const char *path, *value, *part;
+    bool due;
+  } cases[] = {{"memory.peak_bytes", "99", "memory", false},
+               {"operations.programs.train.mac_f32", "8", "operations", false},
+               {"weights_sha256", "\"bc\"", "weights", true},
+               {"epochs.0.loss", "1.9", "epochs", true}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct heard heard = {.count = 0};
+    json_t *there = make_record(), *here = make_record();
+    alter(here, "provenance.commit", "\"d\"");
+    alter(here, cases[i].path, cases[i].value);
+    assert_int_equal(agreement_judge(there, here, true, hear, &heard), !cases[i].due);
+    assert_part(&heard, cases[i].part, cases[i].due ? AGREEMENT_BROKEN : AGREEMENT_OPEN, " there, ");
+    json_decref(there);
+    json_decref(here);
+  }
+}
+
 /* A record may come from anywhere, and its texts end on a terminal. */
 static void texts_of_a_record_are_escaped(void **state) {
   (void)state;
@@ -549,6 +571,7 @@ int main(void) {
       cmocka_unit_test(record_without_numbers_agrees_with_nothing),
       cmocka_unit_test(other_machines_may_differ_by_chance),
       cmocka_unit_test(circumstances_say_what_is_due),
+      cmocka_unit_test(another_commit_plans_otherwise),
       cmocka_unit_test(texts_of_a_record_are_escaped),
       cmocka_unit_test(options_are_read_back_exactly),
       CASE(gpus_are_named_with_their_driver),
