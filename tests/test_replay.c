@@ -331,6 +331,38 @@ static void gpus_are_named_with_their_driver(void **state) {
              " \"driver\": \"NVIDIA UNIX x86_64 Kernel Module  535.1  Thu Oct 19\"}");
 }
 
+/* ---- the tree -----------------------------------------------------------------------------------------------------
+ */
+
+/* What a build in the test's folder would say of itself after a command there. */
+static bool builds_dirty(const char *command) {
+  char here[PATH_MAX], line[3 * PATH_MAX];
+  assert_non_null(getcwd(here, sizeof here));
+  snprintf(line, sizeof line, "cd '%s' && (%s) >&2 && '%s/scripts/build-info' cc flags", folder, command, here);
+  assert_int_equal(run_program((const char *const[]){"sh", "-c", line, NULL}, in("info")), 0);
+  FILE *file = fopen(in("info"), "r");
+  char text[4096];
+  assert_non_null(file);
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  bool dirty = strstr(text, "#define FFB_DIRTY 1\n");
+  assert_true(dirty || strstr(text, "#define FFB_DIRTY 0\n"));
+  return dirty;
+}
+
+/* A source that was never committed is built like any other. */
+static void uncommitted_sources_make_a_build_dirty(void **state) {
+  (void)state;
+  if (run_program((const char *const[]){"git", "--version", NULL}, in("version")) != 0)
+    skip();
+  assert_false(builds_dirty("git init -q . && echo 'int a;' > a.c && git add a.c &&"
+                            " git -c user.name=t -c user.email=t@t.t commit -q -m t"));
+  assert_false(builds_dirty("touch notes.txt"));
+  assert_true(builds_dirty("touch b.c"));
+  assert_false(builds_dirty("rm b.c"));
+  assert_true(builds_dirty("echo 'int b;' >> a.c"));
+}
+
 /* ---- the verb -----------------------------------------------------------------------------------------------------
  */
 
@@ -575,6 +607,7 @@ int main(void) {
       cmocka_unit_test(texts_of_a_record_are_escaped),
       cmocka_unit_test(options_are_read_back_exactly),
       CASE(gpus_are_named_with_their_driver),
+      CASE(uncommitted_sources_make_a_build_dirty),
       CASE(replay_agrees_bit_for_bit),
       CASE(replay_writes_a_record_when_asked),
       CASE(replay_finds_what_was_altered),
