@@ -106,7 +106,7 @@ const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error)
   return check(path, trainer, error) ? trainer : NULL;
 }
 
-bool plugin_file(const struct ffb_trainer *trainer, char path[PATH_MAX]) {
+bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]) {
   Dl_info info;
   return dladdr(trainer, &info) && info.dli_fname && (size_t)snprintf(path, PATH_MAX, "%s", info.dli_fname) < PATH_MAX;
 }

@@ -19,7 +19,7 @@ const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error)
 const struct ffb_trainer *plugin_find(const char *algorithm, struct ffb_error *error);
 
 /* The file that a trainer was opened from. */
-bool plugin_file(const struct ffb_trainer *trainer, char path[PATH_MAX]);
+bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]);
 
 /* Every object that comes with the program, in order of name; trainer is null and problem says why where one cannot be
  * used. */

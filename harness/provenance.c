@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "harness/file.h"
+#include "harness/identity.h"
 #include "harness/plugin.h"
 
 #include <gnu/libc-version.h>
@@ -58,16 +59,6 @@ static json_t *list_environment(void) {
   return object;
 }
 
-/* Plugins need not come from this commit: the file's content says which one it was. */
-static json_t *describe_trainer(const struct ffb_trainer *trainer) {
-  char path[PATH_MAX], hash[FFB_SHA256_TEXT];
-  struct ffb_error ignored;
-  if (!plugin_file(trainer, path))
-    return json_null();
-  bool read = file_sha256(path, hash, &ignored);
-  return json_pack("{s:s, s:s?}", "file", file_name(path), "sha256", read ? hash : NULL);
-}
-
 static json_t *own_machine(const struct ledger *ledger) {
   if (ledger->capacity_seconds < least_capacity_seconds)
     return json_null();
@@ -82,17 +73,38 @@ static json_t *throttled(const struct provenance *provenance) {
   return json_boolean(now.throttle_count > provenance->watch.throttle_count);
 }
 
-json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
-                        const struct ledger *ledger) {
+static json_t *of_program_and_machine(const struct provenance *provenance, const struct assembly *assembly,
+                                      const struct ledger *ledger) {
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
                    "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
-                   machine_gpu_json("/proc/driver/nvidia", "/etc/nv_tegra_release"), "trainer",
-                   describe_trainer(assembly->parts.trainer), "backend", describe_backend(assembly), "threads",
-                   assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
-                   "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
-                   jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
+                   "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
+                   list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
+                   throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
+                   gnu_get_libc_version());
+}
+
+/* Plugins need not come from this commit: the file's content says which one it was. */
+static json_t *of_trainer(const struct ffb_trainer *trainer) {
+  char path[PATH_MAX], hash[FFB_SHA256_TEXT];
+  struct ffb_error ignored;
+  if (!plugin_path(trainer, path))
+    return json_null();
+  bool read = file_sha256(path, hash, &ignored);
+  return json_pack("{s:s, s:s?}", "file", file_name(path), "sha256", read ? hash : NULL);
+}
+
+json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
+                        const struct ledger *ledger) {
+  const struct ffb_trainer *trainer = assembly->parts.trainer;
+  json_t *object = of_program_and_machine(provenance, assembly, ledger);
+  json_object_set_new(object, "gpu", machine_gpu_json("/proc/driver/nvidia", "/etc/nv_tegra_release"));
+  json_object_set_new(object, "trainer", of_trainer(trainer));
+  json_object_set_new(
+      object, "result_version",
+      json_pack("{s:i, s:I}", "engine", IDENTITY_ENGINE_VERSION, "trainer", (json_int_t)trainer->result_version));
+  return object;
 }

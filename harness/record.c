@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "harness/file.h"
-#include "harness/identity.h"
 #include "harness/value.h"
 
 #include <math.h>
@@ -178,10 +177,6 @@ static json_t *make_loaded(const struct run_config *config, const struct record_
   return json_pack("{s:s, s:s?}", "file", file_name(config->load_weights), "sha256", facts->loaded_sha256);
 }
 
-static json_t *make_versions(const struct ffb_trainer *trainer) {
-  return json_pack("{s:i, s:I}", "engine", IDENTITY_ENGINE_VERSION, "trainer", (json_int_t)trainer->result_version);
-}
-
 /* The parts that read the configuration or the device and so can fail; all are null when one did. */
 struct costly {
   json_t *config, *time;
@@ -228,7 +223,6 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
       costly.weights_sha256, "command", costly.command, "provenance",
       provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
-  json_object_set_new(record, "result_version", make_versions(facts->assembly->parts.trainer));
   if (!record)
     ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");
   return record;

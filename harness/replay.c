@@ -163,7 +163,7 @@ static bool read_config(struct replay *replay, struct ffb_error *error) {
 
 static bool check_version(const struct replay *replay, const char *what, const char *key, json_int_t here,
                           struct ffb_error *error) {
-  const json_t *there = of(replay->there, "result_version", key);
+  const json_t *there = json_object_get(of(replay->there, "provenance", "result_version"), key);
   const char *commit = text_of(replay->there, "provenance", "commit");
   if (!there || json_integer_value(there) == here)
     return true;

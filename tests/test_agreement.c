@@ -522,8 +522,8 @@ static void replay_refuses_what_it_cannot_repeat(void **state) {
                {"config.plugin", "\"/nowhere/mine.so\"", "--plugin FILE"},
                {"config.load_weights", "\"/nowhere/w.safetensors\"", "--load-weights FILE"},
                {"config.backend", "\"cup\"", "no backend"},
-               {"result_version.trainer", "77", "git checkout"},
-               {"result_version.engine", "77", "of the engine"},
+               {"provenance.result_version.trainer", "77", "git checkout"},
+               {"provenance.result_version.engine", "77", "of the engine"},
                {"dataset.sha256", "\"00\"", "--data DIR"}};
   (void)state;
   train("bp_fp32");
