@@ -6,6 +6,7 @@
 #define FFBENCH_HARNESS_COMMANDS_H
 
 int train_command(int argc, char **argv);
+int replay_command(int argc, char **argv);
 int list_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
 

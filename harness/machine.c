@@ -3,6 +3,7 @@
 #include "harness/meters/clock.h"
 #include "harness/value.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,41 @@ json_t *machine_json(const struct machine *machine) {
                    value_text(machine->kernel), "clock_governor", value_text(machine->governor), "clock_megahertz",
                    machine->megahertz > 0 ? json_real(machine->megahertz) : json_null(), "load_average",
                    machine->load_average >= 0 ? json_real(machine->load_average) : json_null());
+}
+
+static int is_visible(const struct dirent *entry) {
+  return entry->d_name[0] != '.';
+}
+
+/* "NVIDIA H100, NVIDIA H100": the model that the driver gives for each device. */
+static void list_gpus(const char *driver, char *names, size_t size) {
+  char folder[MACHINE_TEXT];
+  struct dirent **devices;
+  names[0] = '\0';
+  snprintf(folder, sizeof folder, "%s/gpus", driver);
+  int count = scandir(folder, &devices, is_visible, alphasort);
+  for (int i = 0; i < count; i++) {
+    char path[3 * MACHINE_TEXT], model[MACHINE_TEXT];
+    size_t used = strlen(names);
+    snprintf(path, sizeof path, "%s/%s/information", folder, devices[i]->d_name);
+    find_value(path, "Model", ':', model, sizeof model);
+    snprintf(names + used, size - used, "%s%s", used && model[0] ? ", " : "", model);
+    free(devices[i]);
+  }
+  if (count >= 0)
+    free(devices);
+}
+
+json_t *machine_gpu_json(const char *driver, const char *board) {
+  char path[MACHINE_TEXT], version[MACHINE_TEXT], names[2 * MACHINE_TEXT];
+  snprintf(path, sizeof path, "%s/version", driver);
+  find_value(path, "NVRM version", ':', version, sizeof version);
+  if (!version[0])
+    first_line(board, version, sizeof version);
+  list_gpus(driver, names, sizeof names);
+  if (!version[0] && !names[0])
+    return json_null();
+  return json_pack("{s:o, s:o}", "name", value_text(names), "driver", value_text(version));
 }
 
 /* Seconds that all processors were busy since start-up: all columns of /proc/stat but idle and waiting for disks. */

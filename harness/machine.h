@@ -24,6 +24,9 @@ void machine_read(struct machine *machine);
 /* Whether this is one of the paper's boards. */
 bool machine_is_jetson(void);
 json_t *machine_json(const struct machine *machine);
+/* {name, driver} of the GPUs that are there, used or not; null without one. `driver` is the folder of NVIDIA's kernel
+ * module, `board` the file that names the release of a Jetson's drivers. */
+json_t *machine_gpu_json(const char *driver, const char *board);
 
 /* Processor seconds between two moments. */
 struct machine_usage {

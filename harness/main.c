@@ -25,6 +25,7 @@ static const struct verb verbs[] = {
     {"run", experiment_command, "train what an experiment lists, and write its tables and figures"},
     {"report", experiment_command, "tables and figures from the records at hand"},
     {"check", experiment_command, "compare the records with the paper; exit status 1 on a failed gate"},
+    {"replay", replay_command, "run a record's configuration again; exit status 1 where the numbers differ"},
     {"list", list_command, "algorithms, models, datasets, backends, meters, experiments"},
     {"doctor", doctor_command, "what this machine can and cannot measure, and what to do about it"},
     {"help", help_command, "this text, or that of a verb"},

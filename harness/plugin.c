@@ -106,6 +106,11 @@ const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error)
   return check(path, trainer, error) ? trainer : NULL;
 }
 
+bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]) {
+  Dl_info info;
+  return dladdr(trainer, &info) && info.dli_fname && (size_t)snprintf(path, PATH_MAX, "%s", info.dli_fname) < PATH_MAX;
+}
+
 static int is_object(const struct dirent *entry) {
   size_t length = strlen(entry->d_name);
   return length > strlen(suffix) && strcmp(entry->d_name + length - strlen(suffix), suffix) == 0;

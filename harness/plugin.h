@@ -8,6 +8,8 @@
 #include "algorithms/trainer.h"
 #include "base/error.h"
 
+#include <limits.h>
+
 /* Open one object and check magic, version, size, name and required hooks; an error names what is wrong and the
  * remedy. */
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error);
@@ -15,6 +17,9 @@ const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error)
 /* The trainer of that name among those that come with the program. An unknown one is a usage error with "did you mean".
  */
 const struct ffb_trainer *plugin_find(const char *algorithm, struct ffb_error *error);
+
+/* The file that a trainer was opened from. */
+bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]);
 
 /* Every object that comes with the program, in order of name; trainer is null and problem says why where one cannot be
  * used. */

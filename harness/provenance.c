@@ -1,6 +1,9 @@
 #include "harness/provenance.h"
 
 #include "base/memory.h"
+#include "harness/file.h"
+#include "harness/identity.h"
+#include "harness/plugin.h"
 
 #include <gnu/libc-version.h>
 #include <stdio.h>
@@ -47,7 +50,8 @@ static json_t *describe_backend(const struct assembly *assembly) {
 
 static json_t *list_environment(void) {
   static const char *const names[] = {"OMP_NUM_THREADS",   "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
-                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS"};
+                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS",
+                                      "FFBENCH_CPU_ISA",   "OMP_WAIT_POLICY",    "GOMP_SPINCOUNT"};
   json_t *object = json_object();
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (getenv(names[i]))
@@ -69,8 +73,8 @@ static json_t *throttled(const struct provenance *provenance) {
   return json_boolean(now.throttle_count > provenance->watch.throttle_count);
 }
 
-json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
-                        const struct ledger *ledger) {
+static json_t *of_program_and_machine(const struct provenance *provenance, const struct assembly *assembly,
+                                      const struct ledger *ledger) {
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
@@ -81,4 +85,26 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
                    assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
                    "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
                    jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
+}
+
+/* Plugins need not come from this commit: the file's content says which one it was. */
+static json_t *of_trainer(const struct ffb_trainer *trainer) {
+  char path[PATH_MAX], hash[FFB_SHA256_TEXT];
+  struct ffb_error ignored;
+  if (!plugin_path(trainer, path))
+    return json_null();
+  bool read = file_sha256(path, hash, &ignored);
+  return json_pack("{s:s, s:s?}", "file", file_name(path), "sha256", read ? hash : NULL);
+}
+
+json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
+                        const struct ledger *ledger) {
+  const struct ffb_trainer *trainer = assembly->parts.trainer;
+  json_t *object = of_program_and_machine(provenance, assembly, ledger);
+  json_object_set_new(object, "gpu", machine_gpu_json("/proc/driver/nvidia", "/etc/nv_tegra_release"));
+  json_object_set_new(object, "trainer", of_trainer(trainer));
+  json_object_set_new(
+      object, "result_version",
+      json_pack("{s:i, s:I}", "engine", IDENTITY_ENGINE_VERSION, "trainer", (json_int_t)trainer->result_version));
+  return object;
 }

@@ -13,8 +13,8 @@
 
 const char record_remedy[] = "name a place for it with --record FILE";
 
-/* 0.05 stays 0.05, and no measurement is finer. */
-enum { REAL_DIGITS = 15 };
+/* 0.05 stays 0.05, and no measurement is finer. All digits where an option needs them to be read back as it was. */
+enum { REAL_DIGITS = 15, ALL_DIGITS = 17 };
 
 /* ---- the object ------------------------------------------------------------------------------------------------- */
 
@@ -286,10 +286,44 @@ static void rescue(const char *path, const char *text, struct ffb_error *error) 
     ffb_fail_prefix(error, "the record was kept as %s: ", place);
 }
 
-bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error) {
-  char *text = json_dumps(record, JSON_INDENT(2) | JSON_REAL_PRECISION(REAL_DIGITS));
+static bool survives(double number) {
+  char text[32];
+  snprintf(text, sizeof text, "%.*g", REAL_DIGITS, number);
+  return strtod(text, NULL) == number;
+}
+
+/* Whether every option reads back as the same number from REAL_DIGITS. */
+static bool options_survive(const json_t *options) {
+  const char *name;
+  json_t *value;
+  json_object_foreach((json_t *)options, name, value) {
+    if (json_is_object(value) ? !options_survive(value) : json_is_real(value) && !survives(json_real_value(value)))
+      return false;
+  }
+  return true;
+}
+
+static char *record_text(const json_t *record, struct ffb_error *error) {
+  bool short_enough = options_survive(json_object_get(record, "config"));
+  char *text = json_dumps(record, JSON_INDENT(2) | JSON_REAL_PRECISION(short_enough ? REAL_DIGITS : ALL_DIGITS));
   if (!text)
-    return ffb_fail(error, "out of memory for the record: close other programs");
+    ffb_fail(error, "out of memory for the record: close other programs");
+  return text;
+}
+
+json_t *record_as_read(const json_t *record, struct ffb_error *error) {
+  char *text = record_text(record, error);
+  json_t *read = text ? json_loads(text, 0, NULL) : NULL;
+  if (text && !read)
+    ffb_fail(error, "out of memory for the record: close other programs");
+  free(text);
+  return read;
+}
+
+bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error) {
+  char *text = record_text(record, error);
+  if (!text)
+    return false;
   bool ok = write_steps(path, ledger, error) && file_replace(path, text, strlen(text), record_remedy, error);
   if (!ok)
     rescue(path, text, error);

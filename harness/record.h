@@ -27,6 +27,9 @@ struct record_facts {
 json_t *record_make(const struct run_config *config, const struct run_control *control,
                     const struct record_facts *facts, const char *path, struct ffb_error *error);
 
+/* The record as it would be read from its file: numbers with the digits that are written. */
+json_t *record_as_read(const json_t *record, struct ffb_error *error);
+
 /* Where a record lies: control->record, else <results>/records/<name>.json. */
 bool record_path(const struct run_control *control, const char *name, char *path, size_t size, struct ffb_error *error);
 

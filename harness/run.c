@@ -157,7 +157,7 @@ static bool make_record(struct run *run, const char *status, double test_accurac
 static void record_interruption(struct run *run) {
   json_t *record = NULL;
   struct ffb_error error;
-  if (record_is_finished(run->record))
+  if (run->control->no_record || record_is_finished(run->record))
     return;
   if (!make_record(run, "interrupted", (double)NAN, &record, &error) ||
       !record_write(run->record, record, &run->ledger, &error))
@@ -376,7 +376,8 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
     return ffb_fail_usage(error, "--save-scores are those of the test set, which --skip-test leaves unread: drop one");
   return identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name, error) &&
          record_path(control, name, run->record, sizeof run->record, error) &&
-         lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error) &&
+         (control->no_record ||
+          (lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error))) &&
          (!control->save_weights ||
           file_probe(control->save_weights, "name another file with --save-weights", error)) &&
          (!control->save_scores || file_probe(control->save_scores, scores_remedy, error));
@@ -459,7 +460,7 @@ static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
                             &run->validation, NULL, error))
     return false;
   if ((read && !read_test(run, &test, error)) || !make_record(run, status, test, record, error) ||
-      !record_write(run->record, *record, &run->ledger, error))
+      (!run->control->no_record && !record_write(run->record, *record, &run->ledger, error)))
     return false;
   if (run->control->save_weights && !ffb_weights_save(run->control->save_weights, run->assembly.plan, error))
     return false;

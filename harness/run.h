@@ -51,6 +51,7 @@ struct progress_others;
 struct run_control {
   const char *results;                  /* directory for records; null: results */
   const char *record;                   /* path of the record; null: named by record_name() under results/records */
+  bool no_record;                       /* write none, whatever the two above say */
   const char *save_weights;             /* path or null */
   const char *save_scores;              /* of the test set; path or null */
   const char *checkpoint;               /* directory or null: none is written; with `run` each cell has one */

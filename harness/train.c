@@ -136,6 +136,11 @@ static void print_data(const json_t *record) {
   printf("data         %s: %s\n", text(record, "dataset", "name"), kind);
 }
 
+static void print_changes(const json_t *record) {
+  if (json_is_true(json_object_get(json_object_get(record, "provenance"), "dirty")))
+    puts("program      built from a changed tree: tables made of this record say so");
+}
+
 static void print_energy(const json_t *record) {
   const json_t *joules = json_object_get(json_object_get(record, "energy"), "joules");
   if (json_is_number(joules))
@@ -150,6 +155,7 @@ static void print_summary(const json_t *record, const char *path) {
   progress_duration(number(record, "time", "train_seconds"), duration, sizeof duration);
   print_status(record);
   print_data(record);
+  print_changes(record);
   if (json_is_number(json_object_get(json_object_get(record, "accuracy"), "test")))
     printf("accuracy     test %.2f %%, validation %.2f %%\n", number(record, "accuracy", "test"),
            number(record, "accuracy", "validation"));

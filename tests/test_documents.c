@@ -136,7 +136,7 @@ static void shown_options_are_taken(void **state) {
 
 static void shown_arguments_are_taken(void **state) {
   (void)state;
-  static const char *const verbs[] = {"train", "run", "report", "check", "list", "doctor"};
+  static const char *const verbs[] = {"train", "run", "report", "check", "replay", "list", "doctor"};
   static const char others[] = "\n  --help \n  --version \n  --check "; /* the last one of scripts/get-data and embed */
   static char help[8 * TEXT_BYTES];
   int found = 0;

@@ -345,7 +345,7 @@ static const struct place *find_place(const struct page *page, const struct plac
 /* ---- the CSV -------------------------------------------------------------------------------------------------------
  */
 
-enum { ROW = 3, METRIC = 7, UNIT = 8, N = 9, MEAN = 10, RECORDS = 16, FIELDS = 17 };
+enum { ROW = 3, METRIC = 7, UNIT = 8, N = 9, MEAN = 10, RECORDS = 16, FIELDS = 18 };
 
 struct numbers {
   char lines[CELLS][FIELDS][KEY];

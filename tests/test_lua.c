@@ -741,6 +741,84 @@ static void averages_are_over_the_networks(void **state) {
   json_decref(result);
 }
 
+/* The line that opens with this title, from `from` on; it must have a mark behind the title, or none. Returns what
+ * comes after it, or null where there is no more such line. */
+static const char *next_line(const char *from, const char *title, const char *mark) {
+  char start[64];
+  size_t length = (size_t)snprintf(start, sizeof start, "\n%s", title);
+  const char *line = strstr(from, start);
+  if (line && (strncmp(line + length, mark, strlen(mark)) != 0 || line[length + strlen(mark)] != ' '))
+    fail_msg("\"%s\" should be followed by \"%s\": %.60s", title, mark, line + 1);
+  return line ? line + length : NULL;
+}
+
+static void assert_marked(const char *markdown, const char *title, const char *mark, int least) {
+  int lines = 0;
+  for (const char *at = markdown; (at = next_line(at, title, mark)); lines++) {
+  }
+  if (lines < least)
+    fail_msg("%s stands in %d tables", title, lines);
+}
+
+/* What stands before a footnote: "- ¹ not run". */
+static void mark_of(const char *markdown, const char *note, char mark[16]) {
+  const char *at = strstr(markdown, note);
+  if (!at)
+    fail_msg("no footnote \"%s\" in: %s", note, markdown);
+  const char *start = at - 1;
+  while (start > markdown && start[-1] != ' ')
+    start--;
+  snprintf(mark, 16, "%.*s", (int)(at - 1 - start), start);
+}
+
+/* The tables' rows whose records come from a changed tree, from no known commit or from other data, and no others. */
+static void doubtful_records_are_marked_in_every_table(void **state) {
+  (void)state;
+  static const char only[] = "[{\"key\": \"model\", \"value\": \"mlp\"}]";
+  json_t *plan = plan_table5("quick", json_pack("{s:o}", "only", json_loads(only, 0, NULL)));
+  json_t *cells = hand_made_cells(plan, "mnist"), *cell;
+  size_t index;
+  json_array_foreach(cells, index, cell) {
+    json_t *record = json_object_get(cell, "record"), *provenance = json_object_get(record, "provenance");
+    const json_t *config = json_object_get(record, "config");
+    const char *row = text_of(json_array_get(json_object_get(plan, "cells"), index), "row");
+    json_int_t seed = json_integer_value(json_object_get(config, "seed"));
+    json_object_set_new(json_object_get(record, "memory"), "peak_bytes_by_tag", json_pack("{s:i}", "weights", 7));
+    if (strcmp(row, "bp_gdai8") == 0 && seed == 2)
+      json_object_set_new(provenance, "dirty", json_true());
+    if (strcmp(row, "ff_int8_tuned") == 0) {
+      json_object_set_new(provenance, "commit", json_string("unknown"));
+      json_object_set_new(json_object_get(record, "dataset"), "official", json_false());
+      json_object_set_new(json_object_get(record, "dataset"), "sha256", json_string("0123456789abcdef"));
+    }
+  }
+  json_t *more = json_pack("{s:o, s:O, s:b}", "only", json_loads(only, 0, NULL), "cells", cells, "page", 1);
+  json_t *result = answer("experiments/table5.lua", "report", "quick", more);
+  const char *markdown = file_text(result, 0), *csv = file_text(result, 1);
+  char changed[16], unknown[16], other[16], both[32];
+  mark_of(markdown, "made by a program with uncommitted changes to fedcba987654\n", changed);
+  mark_of(markdown, "made by a program of unknown commit\n", unknown);
+  mark_of(markdown, "made with data that are not the published mnist (SHA-256 0123456789ab)\n", other);
+  snprintf(both, sizeof both, "%s,%s", unknown, other);
+  /* Absolute, against BP-FP32, cost, in detail, bytes by tag. */
+  assert_marked(markdown, "BP-GDAI8", changed, 5);
+  assert_marked(markdown, "FF-INT8 tuned", both, 5);
+  assert_marked(markdown, "BP-UI8", "", 5);
+  assert_marked(markdown, "memory of FF-INT8 tuned against BP-FP32", both, 1);
+  assert_contains(text_of(result, "terminal"), "uncommitted changes to fedcba987654");
+  assert_contains(csv, ",gap,records,doubts\n");
+  assert_contains(csv, "record-bp_gdai8-3.json,made by a program with uncommitted changes to fedcba987654\n");
+  assert_contains(csv, "record-bp_ui8-2.json,\n");
+  json_t *section = json_object_get(result, "section");
+  assert_int_equal(json_array_size(json_object_get(section, "records")), 3 * 4 + 2 + 3);
+  char *page = json_dumps(section, JSON_COMPACT);
+  assert_contains(page, "made by a program of unknown commit");
+  free(page);
+  json_decref(plan);
+  json_decref(cells);
+  json_decref(result);
+}
+
 /* 12 values: 2 of them 0, 6 in the middle of three bins, 1 on each side, 2 outside; with `wide` all but those in bins.
  * After the last of two epochs, one seed has something that is not finite. */
 static json_t *make_gradients(json_int_t seed, bool wide) {
@@ -1315,6 +1393,7 @@ int main(void) {
       cmocka_unit_test(report_shows_gaps_and_reasons),
       cmocka_unit_test(verdicts_name_their_network),
       cmocka_unit_test(averages_are_over_the_networks),
+      cmocka_unit_test(doubtful_records_are_marked_in_every_table),
       cmocka_unit_test(gradients_are_told_by_depth),
       cmocka_unit_test(readings_have_verdicts),
       cmocka_unit_test(readings_are_swept_at_every_size),

@@ -246,6 +246,48 @@ static void record_is_escaped_too(void **state) {
   make_report();
 }
 
+/* Whether its numbers can be traced to a commit and to the published data. */
+static void put_origin(json_t *record, bool dirty, const char *commit, bool official) {
+  json_t *provenance = json_object_get(record, "provenance"), *dataset = json_object_get(record, "dataset");
+  json_object_set_new(provenance, "dirty", json_boolean(dirty));
+  json_object_set_new(provenance, "commit", json_string(commit));
+  json_object_set_new(dataset, "synthetic", json_false());
+  json_object_set_new(dataset, "official", json_boolean(official));
+}
+
+static void doubtful_records_are_named_first(void **state) {
+  struct runs runs;
+  char path[PATH_MAX + NAME_MAX + 2], *kept[FILES];
+  (void)state;
+  read_runs(NULL, &runs);
+  for (int i = 0; i < runs.count; i++) {
+    snprintf(path, sizeof path, "%s/%s", records, runs.names[i]);
+    kept[i] = read_whole(path);
+    json_t *record = json_loads(kept[i], 0, NULL);
+    put_origin(record, i == 0, "0123456789abcdef", i != 1);
+    assert_int_equal(json_dump_file(record, path, 0), 0);
+    json_decref(record);
+  }
+  make_report();
+  char text[256];
+  snprintf(text, sizeof text, "<p class=\"banner\">1 of %d records made by a program with uncommitted changes to ",
+           runs.count);
+  assert_shown(text);
+  assert_true(strstr(page, text) < strstr(page, "<section id=\"verdicts\">"));
+  snprintf(text, sizeof text, "<p class=\"banner\">1 of %d records made with data that are not the published ",
+           runs.count);
+  assert_shown(text);
+  assert_shown(", not the official files <code>");
+  assert_int_equal(count("</code> with changes"), 2); /* of its commit, and in the list of records */
+  for (int i = 0; i < runs.count; i++) {
+    struct ffb_error error = {0};
+    snprintf(path, sizeof path, "%s/%s", records, runs.names[i]);
+    assert_true(file_replace(path, kept[i], strlen(kept[i]), "", &error));
+    ffb_free(kept[i]);
+  }
+  make_report();
+}
+
 static void nothing_lies_elsewhere(void **state) {
   static const char *const loads[] = {"http://", "https://", "<link",   "<iframe",
                                       "@import", "url(",     "src=\"/", "javascript:"};
@@ -524,6 +566,7 @@ int main(void) {
       cmocka_unit_test(markup_is_well_formed),
       cmocka_unit_test(texts_are_escaped),
       cmocka_unit_test(record_is_escaped_too),
+      cmocka_unit_test(doubtful_records_are_named_first),
       cmocka_unit_test(nothing_lies_elsewhere),
       cmocka_unit_test(verdicts_come_first),
       cmocka_unit_test(every_experiment_has_its_place),

@@ -104,6 +104,46 @@ local function stamp(results, plan)
   return table.concat(parts, ". ") .. "."
 end
 
+-- ---- doubtful records --------------------------------------------------------------------------------------------
+
+local superscripts = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+-- Behind what stands there, apart from another mark and from a number, whose power it would seem to be.
+local function with_marks(text, marks)
+  if marks == "" then
+    return text
+  end
+  local last = text:match(utf8.charpattern .. "$")
+  return text .. (last and superscripts:find(last, 1, true) and "," or tonumber(text) and " " or "") .. marks
+end
+
+local function files_of(texts, traces)
+  local files = {}
+  for _, text in ipairs(texts) do
+    for index in text:gmatch(results_of.trace_mark) do
+      local found = traces[tonumber(index)] or {} -- an author's own text may look like one
+      table.move(found, 1, #found, #files + 1, files)
+    end
+  end
+  return files
+end
+
+-- In every table, the lines with a number from a record that cannot be trusted. traced: the same blocks, made of results
+-- that trace their numbers.
+local function mark_doubts(blocks, results, traced_blocks, traces)
+  for i, block in ipairs(blocks) do
+    for k, texts in ipairs(tables.is(block) and block.rows or {}) do
+      texts[1] = with_marks(texts[1], results:doubt_marks(files_of(traced_blocks[i].rows[k], traces)))
+    end
+  end
+end
+
+local function has_doubts(results)
+  return #results:distinct(function(cell)
+    return results_of.doubts_of({ cell })[1]
+  end) > 0
+end
+
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
 local function count_text(entries)
@@ -153,7 +193,7 @@ local function verdict_lines(entries)
 end
 
 -- Of the paper's numbers, its sentences being lines: one table for each network, and one for what is said of all.
-local function verdict_tables(entries)
+local function verdict_tables(entries, results)
   local several, lists, of_network = verdicts.count_networks(entries) > 1, {}, {}
   for _, entry in ipairs(entries) do
     if entry.verdict ~= "not measured" and entry.claim.paper then
@@ -162,15 +202,16 @@ local function verdict_tables(entries)
         of_network[title] = tables.new { title, "Paper", "Here", { title = "Verdict", align = "left" } }
         lists[#lists + 1] = of_network[title]
       end
-      of_network[title]:add(entry.text, entry.expected, entry.measured, verdicts.text(entry))
+      local text = with_marks(entry.text, results:doubt_marks(sections.files_of(entry.rows)))
+      of_network[title]:add(text, entry.expected, entry.measured, verdicts.text(entry))
     end
   end
   return lists
 end
 
-local function verdict_blocks(entries)
+local function verdict_blocks(entries, results)
   local blocks = { { heading = "Verdicts" }, count_text(entries) .. " Here: mean over seeds ± half of its 95 % interval." }
-  local lists = verdict_tables(entries)
+  local lists = verdict_tables(entries, results)
   table.move(lists, 1, #lists, #blocks + 1, blocks)
   blocks[#blocks + 1] = { list = verdict_lines(entries) }
   return blocks
@@ -215,11 +256,16 @@ local function assemble(results, plan, blocks, parts, brief)
   return document
 end
 
--- The report. Its Markdown has the verdicts in full, its text for a terminal says how many there are of each.
-function documents.new(results, plan)
+-- The report. Its Markdown has the verdicts in full, its text for a terminal says how many there are of each. trace() makes
+-- the same results anew, with numbers that carry the way to their records.
+function documents.new(results, plan, trace)
   local blocks = check_blocks((plan.report or costs.report)(results), plan.name)
+  if has_doubts(results) then
+    local traced = trace()
+    mark_doubts(blocks, results, check_blocks((plan.report or costs.report)(traced), plan.name), traced.traces)
+  end
   local entries = verdicts.judge(results, plan)
-  local parts = #entries > 0 and verdict_blocks(entries) or {}
+  local parts = #entries > 0 and verdict_blocks(entries, results) or {}
   parts[#parts + 1] = ("Every number stands in %s.csv with the records that it comes from."):format(plan.name)
   return assemble(results, plan, blocks, parts, #entries > 0 and count_text(entries) or nil)
 end
@@ -227,6 +273,7 @@ end
 -- The report's part of the page of all experiments; traced: results whose numbers carry the way to their records.
 function documents.section(traced, plan, file)
   local blocks = check_blocks((plan.report or costs.report)(traced), plan.name)
+  mark_doubts(blocks, traced, blocks, traced.traces)
   return sections.new(assemble(traced, plan, blocks, {}), traced, plan, verdicts.judge(traced, plan), file)
 end
 
@@ -239,7 +286,7 @@ function documents.check(results, plan, gates)
   end
   blocks[2] = #gates > 0 and { list = lines } or "This profile declares none."
   local entries = verdicts.judge(results, plan)
-  local parts = #entries > 0 and verdict_blocks(entries) or {}
+  local parts = #entries > 0 and verdict_blocks(entries, results) or {}
   table.move(parts, 1, #parts, #blocks + 1, blocks)
   return assemble(results, plan, blocks, {})
 end
@@ -325,8 +372,8 @@ local function data_note(row)
 end
 
 local function csv_row(results, model, row, name)
-  local metric, files, seeds = results_of.metric(name), {}, {}
-  for i, cell in ipairs(row:cells_with(name)) do
+  local metric, files, seeds, cells = results_of.metric(name), {}, {}, row:cells_with(name)
+  for i, cell in ipairs(cells) do
     files[i], seeds[i] = cell.file, cell.config.seed
   end
   local cell, paper = row.cells[1], row:paper_value(name)
@@ -334,6 +381,7 @@ local function csv_row(results, model, row, name)
     results.name, results.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(row), name, metric.unit,
     #files, csv_number(row:mean(name)) or "-", csv_number(row:spread(name)) or "", table.concat(seeds, " "),
     paper and paper.value or "", paper and paper.place or "", row:gap(name) or "", table.concat(files, " "),
+    table.concat(results_of.doubts_of(cells), "; "),
   }
   for i = 1, #fields do
     fields[i] = csv_field(fields[i])
@@ -343,7 +391,7 @@ end
 
 function documents.csv(results)
   local lines = {
-    "experiment,profile,model,row,algorithm,dataset,data,metric,unit,n,mean,spread,seeds,paper,place,gap,records",
+    "experiment,profile,model,row,algorithm,dataset,data,metric,unit,n,mean,spread,seeds,paper,place,gap,records,doubts",
   }
   for _, model in ipairs(results.models) do
     for _, row in ipairs(model.rows) do

@@ -708,7 +708,10 @@ end
 
 function modes.report(plan)
   local outcome = results.new(plan, input)
-  local document = documents.new(outcome, plan)
+  local function trace()
+    return results.new(plan, input, true)
+  end
+  local document = documents.new(outcome, plan, trace)
   return {
     terminal = documents.terminal(document),
     files = {
@@ -716,7 +719,7 @@ function modes.report(plan)
       { name = plan.name .. ".csv", text = documents.csv(outcome) },
     },
     figures = documents.figures(document, outcome),
-    section = input.page and documents.section(results.new(plan, input, true), plan, host.file) or nil,
+    section = input.page and documents.section(trace(), plan, host.file) or nil,
   }
 end
 

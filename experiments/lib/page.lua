@@ -87,6 +87,9 @@ end
 local function claim_row(entry, with_network)
   local reason = entry.reason and entry.reason ~= "" and "<br/><small>" .. html.text(entry.reason) .. "</small>" or ""
   local verdict = ('<span class="verdict %s">%s</span>'):format(class_of(entry.verdict), html.text(verdicts.text(entry)))
+  for _, text in ipairs(entry.doubts or {}) do
+    reason = reason .. "<br/><small>" .. html.text(text) .. "</small>"
+  end
   local text = (with_network and entry.network and entry.network .. ": " or "") .. entry.text
   return {
     html.text(text) .. "<br/><small>" .. html.text(entry.place) .. "</small>", verdict .. reason,
@@ -211,6 +214,21 @@ local function count_text(count)
   return ("%d record%s"):format(count, count == 1 and "" or "s")
 end
 
+-- Above all else: how many records have something doubtful, and what.
+local function doubt_banners(records)
+  local counts, order, parts = {}, {}, {}
+  for _, record in ipairs(records) do
+    for _, text in ipairs(record.doubts or {}) do
+      order[#order + 1] = not counts[text] and text or nil
+      counts[text] = (counts[text] or 0) + 1
+    end
+  end
+  for i, text in ipairs(order) do
+    parts[i] = html.paragraph(("%d of %s %s."):format(counts[text], count_text(#records), text), "banner")
+  end
+  return parts
+end
+
 local function machine_key(record)
   local parts = {}
   for i, pair in ipairs(record.machine) do
@@ -287,8 +305,9 @@ local function record_row(record)
     id = html.record_id(record.file),
     "<code>" .. html.escape(record.run) .. "</code>", "<code>" .. html.escape(record.file) .. "</code>",
     html.text(record.network) .. ", " .. html.text(record.row), html.escape(record.seed), html.text(record.status),
-    html.text(table.concat(record.users, "; ")), html.text(record.dataset) .. " <code>" .. html.escape(record.sha256:sub(1, 12))
-      .. "</code>", "<code>" .. html.escape(record.commit:sub(1, 12)) .. "</code>" .. (record.dirty and " with changes" or ""),
+    html.text(table.concat(record.users, "; ")), html.text(record.dataset .. ", " .. record.kind) .. " <code>"
+      .. html.escape(record.sha256:sub(1, 12)) .. "</code>", "<code>" .. html.escape(record.commit:sub(1, 12)) .. "</code>"
+      .. (record.dirty and " with changes" or ""),
     html.text(record.processor), html.escape(record.finished), "<code>" .. html.escape(record.command) .. "</code>",
   }
 end
@@ -340,7 +359,10 @@ return function(input)
     reported = reported + (section.missing and 0 or 1)
   end
   local parts = { head:format(html.escape(title), style, html.text(title), html.text(input.profile),
-    count_text(#records), plural(reported, "experiment")), verdict_section(sections) }
+    count_text(#records), plural(reported, "experiment")) }
+  local doubts = doubt_banners(records)
+  table.move(doubts, 1, #doubts, #parts + 1, parts)
+  parts[#parts + 1] = verdict_section(sections)
   for _, section in ipairs(sections) do
     parts[#parts + 1] = report(section)
   end

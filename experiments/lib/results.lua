@@ -143,6 +143,34 @@ local function data_kind(data)
   return data.synthetic and "synthetic" or data.official and "official files" or "not the official files"
 end
 
+-- Why a stranger cannot tell where a record's numbers come from: texts, of most records none.
+local function doubts(record)
+  local list, data = {}, record.dataset
+  local commit = at_path(record, "provenance.commit") or "unknown"
+  if commit == "unknown" then
+    list[1] = "made by a program of unknown commit"
+  elseif at_path(record, "provenance.dirty") == true then
+    list[1] = ("made by a program with uncommitted changes to %s"):format(tostring(commit):sub(1, 12))
+  end
+  if data and not data.synthetic and not data.official then
+    list[#list + 1] = ("made with data that are not the published %s (SHA-256 %s)"):format(data.name,
+      tostring(data.sha256 or "unknown"):sub(1, 12))
+  end
+  return list
+end
+
+-- The same of the records of several cells, each text once.
+local function doubts_of(cells)
+  local texts, seen = {}, {}
+  for _, cell in ipairs(cells) do
+    for _, text in ipairs(cell.record and doubts(cell.record) or {}) do
+      texts[#texts + 1] = not seen[text] and text or nil
+      seen[text] = true
+    end
+  end
+  return texts
+end
+
 -- ---- one row -----------------------------------------------------------------------------------------------------
 
 local row_methods = {}
@@ -330,6 +358,23 @@ function methods:note(text)
   return self.marks[text]
 end
 
+-- Footnote marks for what is doubtful of the records with these file names.
+function methods:doubt_marks(files)
+  local named, cells, marks = {}, {}, {}
+  for _, file in ipairs(files) do
+    named[file] = true
+  end
+  for _, row in ipairs(self:all_rows()) do
+    for _, cell in ipairs(row.cells) do
+      cells[#cells + 1] = named[cell.file] and cell or nil
+    end
+  end
+  for i, text in ipairs(doubts_of(cells)) do
+    marks[i] = self:note(text)
+  end
+  return table.concat(marks, ",")
+end
+
 function methods:row(name, model_name)
   for _, model in ipairs(self.models) do
     if not model_name or model.name == model_name then
@@ -385,7 +430,8 @@ local function new_row(results, model, row, plan, input)
 end
 
 local results = { metrics = metrics, metric = metric_of, finders = finders,
-  at_path = at_path, data_kind = data_kind, number_text = number_text, digits_of = digits_of, trace_mark = trace_mark }
+  at_path = at_path, data_kind = data_kind, doubts_of = doubts_of, number_text = number_text, digits_of = digits_of,
+  trace_mark = trace_mark }
 
 -- plan: from lib.experiment; input.cells: what the program found for each cell of the plan; traces: whether numbers carry
 -- the way to their records.

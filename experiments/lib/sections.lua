@@ -50,7 +50,7 @@ local function record_entry(cell, model, row)
   return {
     file = cell.file, run = figures.run_id(cell.file), row = row.title, network = model.title or model.name,
     seed = tostring(cell.config.seed), status = tostring(record.status or "-"), dataset = tostring(data.name or "-"),
-    kind = results_of.data_kind(data),
+    kind = results_of.data_kind(data), doubts = results_of.doubts_of { cell },
     sha256 = tostring(data.sha256 or "-"), commit = tostring(at(record, "provenance.commit") or "-"),
     dirty = at(record, "provenance.dirty") == true, finished = tostring(at(record, "provenance.finished") or "-"),
     command = tostring(record.command or "-"), processor = tostring(at(record, "provenance.machine.processor") or "-"),
@@ -76,7 +76,7 @@ end
 
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
 
-local function files_of(rows)
+function sections.files_of(rows)
   local files, seen = {}, {}
   for _, row in ipairs(rows) do
     for _, cell in ipairs(row.cells) do
@@ -89,12 +89,21 @@ local function files_of(rows)
   return files
 end
 
+local function doubts_of(rows)
+  local cells = {}
+  for _, row in ipairs(rows) do
+    table.move(row.cells, 1, #row.cells, #cells + 1, cells)
+  end
+  return results_of.doubts_of(cells)
+end
+
 local function verdict_entries(entries)
   local list = {}
   for i, entry in ipairs(entries) do
     list[i] = { id = entry.claim.id, text = entry.text, place = entry.claim.place, network = entry.network,
       expected = entry.expected, measured = entry.measured, verdict = entry.verdict, reason = entry.reason,
-      needs = entry.needs, files = entry.measured ~= "-" and files_of(entry.rows) or {} }
+      needs = entry.needs, doubts = entry.measured ~= "-" and doubts_of(entry.rows) or {},
+      files = entry.measured ~= "-" and sections.files_of(entry.rows) or {} }
   end
   return list
 end
