@@ -52,10 +52,10 @@ static bool add_header(struct writer *writer, const json_t *identity, const stru
                              "tensors", list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes,
                              "steps", (json_int_t)ledger->steps);
   char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
-  bool ok = value_is_whole(refused, "the checkpoint's header", error);
-  if (ok && !text)
-    ok = ffb_fail(error, "cannot make the checkpoint: a name in it is not UTF-8 text: rename the file");
-  if (ok) {
+  bool whole = value_is_whole(refused, "the checkpoint's header", error), ok = false;
+  if (!text && whole)
+    ffb_fail(error, "cannot make the checkpoint: a name in it is not UTF-8 text: rename the file");
+  if (text && whole) {
     uint8_t length[LENGTH_BYTES];
     for (size_t i = 0; i < sizeof length; i++)
       length[i] = (uint8_t)((uint64_t)strlen(text) >> 8 * i);
