@@ -1,4 +1,5 @@
-/* Host allocation that reports failure as an error, and that a test can make fail at the n-th call. */
+/* Host allocation that reports failure as an error, and that a test can make fail at the n-th call. jansson allocates
+ * through the same door. */
 #ifndef FFBENCH_BASE_MEMORY_H
 #define FFBENCH_BASE_MEMORY_H
 
@@ -13,7 +14,14 @@ void *ffb_reallocate(void *pointer, size_t count, size_t size, struct ffb_error 
 char *ffb_copy_string(const char *text, struct ffb_error *error);
 void ffb_free(void *pointer);
 
-/* Tests: the n-th allocation from now (1 = the next) fails; 0 turns it off. */
-void ffb_fail_allocation(unsigned long n);
+/* How many allocations were refused so far. jansson tells of want of memory by a null or a -1 in the midst of a large
+ * value, where nobody can hand it on: whoever builds one compares this number before and after. */
+unsigned long ffb_refused_allocations(void);
+
+/* Tests: the n-th allocation from now (1 = the next) fails; 0 turns it off. Returns the calls that were left of what
+ * was set before. */
+unsigned long ffb_fail_allocation(unsigned long n);
+/* The n-th and all that follow. */
+unsigned long ffb_fail_allocations(unsigned long n);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "harness/file.h"
 #include "harness/identity.h"
+#include "harness/value.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,14 +47,15 @@ static json_t *list_tensors(const struct ffb_plan *plan) {
 
 static bool add_header(struct writer *writer, const json_t *identity, const struct assembly *assembly,
                        const struct ledger *ledger, size_t trainer_bytes, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   json_t *header = json_pack("{s:O, s:o, s:o, s:I, s:I}", "identity", identity, "ledger", ledger_json(ledger),
                              "tensors", list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes,
                              "steps", (json_int_t)ledger->steps);
   char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
-  bool ok = false;
-  if (!text) {
-    ffb_fail(error, "out of memory for the checkpoint's header: close other programs");
-  } else {
+  bool whole = value_is_whole(refused, "the checkpoint's header", error), ok = false;
+  if (!text && whole)
+    ffb_fail(error, "cannot make the checkpoint: a name in it is not UTF-8 text: rename the file");
+  if (text && whole) {
     uint8_t length[LENGTH_BYTES];
     for (size_t i = 0; i < sizeof length; i++)
       length[i] = (uint8_t)((uint64_t)strlen(text) >> 8 * i);
@@ -96,11 +98,11 @@ static bool add_digest(struct writer *writer, struct ffb_error *error) {
 }
 
 bool checkpoint_save(const char *path, const json_t *identity, const struct assembly *assembly,
-                     const struct ledger *ledger, struct ffb_error *error) {
+                     const struct ledger *ledger, const char *remedy, struct ffb_error *error) {
   struct writer writer;
   size_t trainer_bytes = assembly->parts.trainer->save(assembly->state, NULL);
   ffb_sha256_begin(&writer.hash);
-  bool ok = file_begin(&writer.file, path, checkpoint_remedy, error) &&
+  bool ok = file_begin(&writer.file, path, remedy, error) &&
             add_header(&writer, identity, assembly, ledger, trainer_bytes, error) &&
             add_tensors(&writer, assembly->plan, error) && add_trainer(&writer, assembly, trainer_bytes, error) &&
             add(&writer, ledger->step_seconds, ledger->steps * sizeof *ledger->step_seconds, error) &&
@@ -112,7 +114,7 @@ bool checkpoint_save(const char *path, const json_t *identity, const struct asse
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
 struct reader {
-  const char *path;
+  const char *path, *remedy;
   uint8_t *content;
   size_t bytes, at; /* without the digest; where the data start */
   json_t *header;
@@ -162,7 +164,7 @@ static bool check_identity(const struct reader *reader, const json_t *identity, 
   char difference[512];
   return identity_same(reader->identity, identity, difference, sizeof difference) ||
          ffb_fail(error, "checkpoint %s is of another run (%s): give the same options, or %s", reader->path, difference,
-                  checkpoint_remedy);
+                  reader->remedy);
 }
 
 static bool check_tensors(const struct reader *reader, const struct assembly *assembly, struct ffb_error *error) {
@@ -203,13 +205,15 @@ static bool restore(struct reader *reader, struct assembly *assembly, struct led
 }
 
 bool checkpoint_load(const char *path, const json_t *identity, struct assembly *assembly, struct ledger *ledger,
-                     struct ffb_error *error) {
-  struct reader reader = {.path = path};
+                     const char *remedy, struct ffb_error *error) {
+  struct reader reader = {.path = path, .remedy = remedy};
+  unsigned long refused = ffb_refused_allocations();
   reader.content = file_read(path, &reader.bytes, error);
   bool ok = reader.content && check_content(&reader, error) && read_header(&reader, error) &&
             check_identity(&reader, identity, error) && check_tensors(&reader, assembly, error) &&
             restore(&reader, assembly, ledger, error);
   json_decref(reader.header);
   ffb_free(reader.content);
-  return ok;
+  /* Whatever was found wrong then, the file may be good, and is not to be removed. */
+  return value_is_whole(refused, "reading the checkpoint", error) && ok;
 }

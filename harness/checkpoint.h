@@ -11,7 +11,7 @@
 
 #include <limits.h>
 
-/* Closes messages about where a checkpoint lies. */
+/* Closes messages about where a checkpoint lies, outside of experiments. */
 extern const char checkpoint_remedy[];
 
 /* The file in that folder. */
@@ -19,9 +19,9 @@ bool checkpoint_path(const char *folder, char path[PATH_MAX], struct ffb_error *
 bool checkpoint_exists(const char *path);
 
 bool checkpoint_save(const char *path, const json_t *identity, const struct assembly *assembly,
-                     const struct ledger *ledger, struct ffb_error *error);
+                     const struct ledger *ledger, const char *remedy, struct ffb_error *error);
 /* A file that is damaged, or of a run with another identity, is refused before anything is changed. */
 bool checkpoint_load(const char *path, const json_t *identity, struct assembly *assembly, struct ledger *ledger,
-                     struct ffb_error *error);
+                     const char *remedy, struct ffb_error *error);
 
 #endif

@@ -176,7 +176,10 @@ void run_config_end(struct run_config *config) {
 }
 
 static bool keep(struct run_config *config, const char *name, const char *text, struct ffb_error *error) {
-  return !json_object_set_new(config->set, name, json_string(text)) ||
+  unsigned long refused = ffb_refused_allocations();
+  if (!json_object_set_new(config->set, name, json_string(text)))
+    return true;
+  return value_is_whole(refused, "the configuration", error) &&
          ffb_fail_usage(error, "--set %s: the value is not UTF-8 text: correct it", name);
 }
 

@@ -47,3 +47,27 @@ void executed_end(struct executed *executed) {
   ffb_free(executed->programs);
   *executed = (struct executed){0};
 }
+
+/* Its fields are whole numbers of one size. */
+enum { NUMBERS = sizeof(struct executed_program) / sizeof(int64_t) };
+_Static_assert(sizeof(struct executed_program) == (1 + 6 + FFB_PRODUCT_COUNT) * sizeof(int64_t), "whole numbers only");
+
+static size_t count_numbers(const struct executed *executed) {
+  return executed->programs ? NUMBERS * ffb_plan_program_count(executed->assembly->plan) : 0;
+}
+
+json_t *executed_json(const struct executed *executed) {
+  const int64_t *numbers = (const int64_t *)executed->programs;
+  json_t *list = numbers ? json_array() : json_null();
+  for (size_t i = 0; i < count_numbers(executed); i++)
+    json_array_append_new(list, json_integer(numbers[i]));
+  return list;
+}
+
+void executed_read(struct executed *executed, const json_t *numbers) {
+  int64_t *to = (int64_t *)executed->programs;
+  if (json_array_size(numbers) != count_numbers(executed))
+    return;
+  for (size_t i = 0; i < count_numbers(executed); i++)
+    to[i] = json_integer_value(json_array_get(numbers, i));
+}

@@ -5,6 +5,8 @@
 #include "backends/reference/executed.h"
 #include "harness/assembly.h"
 
+#include <jansson.h>
+
 struct executed_program {
   int64_t runs;
   struct ffb_executed total;       /* of all runs */
@@ -21,5 +23,10 @@ struct executed {
  * not count. The assembly must outlive it. */
 bool executed_begin(struct executed *executed, const struct assembly *assembly, struct ffb_error *error);
 void executed_end(struct executed *executed);
+
+/* For a checkpoint: what was executed so far, null where nothing is counted; and back into a watcher of the same plan.
+ */
+json_t *executed_json(const struct executed *executed);
+void executed_read(struct executed *executed, const json_t *numbers);
 
 #endif

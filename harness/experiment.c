@@ -1,9 +1,11 @@
 #include "harness/experiment.h"
 
+#include "base/memory.h"
 #include "harness/command_line.h"
 #include "harness/experiment_parts.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
+#include "harness/value.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -92,9 +94,12 @@ static bool add_pair(json_t *list, const char *option, const char *text, size_t 
   for (char *c = key; *c; c++)
     if (*c == '-')
       *c = '_';
+  unsigned long refused = ffb_refused_allocations();
   json_t *value = json_stringn(equals + 1, length - (size_t)(equals + 1 - text));
   json_t *pair = value ? json_pack("{s:s, s:o}", first, key, second, value) : NULL;
-  return (pair && !json_array_append_new(list, pair)) ||
+  if (pair && !json_array_append_new(list, pair))
+    return true;
+  return value_is_whole(refused, "the command line", error) &&
          ffb_fail_usage(error, "--%s %.*s: this is not UTF-8 text", option, (int)length, text);
 }
 
@@ -136,7 +141,10 @@ static int report_verb(struct experiment *experiment) {
   if (!experiment->file)
     return experiment_report_all(experiment);
   json_t *sections = experiment->places.page ? json_array() : NULL;
-  bool ok = experiment_plan(experiment, &error) && experiment_report(experiment, true, sections, &error) &&
+  if (experiment->places.page && !sections)
+    ffb_fail(&error, "out of memory for the page: close other programs");
+  bool ok = (sections || !experiment->places.page) && experiment_plan(experiment, &error) &&
+            experiment_report(experiment, true, sections, &error) &&
             (!sections || experiment_write_page(experiment, experiment->library, sections, &error));
   json_decref(sections);
   return ok ? 0 : command_line_fail(&error);
@@ -150,9 +158,7 @@ static bool write_junit(const struct experiment *experiment, const json_t *resul
 
 static int check_verb(struct experiment *experiment) {
   struct ffb_error error = {0};
-  json_t *result = experiment_plan(experiment, &error)
-                       ? experiment_ask(experiment, "check", experiment_found(experiment), true, &error)
-                       : NULL;
+  json_t *result = experiment_plan(experiment, &error) ? experiment_ask(experiment, "check", true, true, &error) : NULL;
   if (!result)
     return command_line_fail(&error);
   const char *text = json_string_value(json_object_get(result, "terminal"));

@@ -43,9 +43,9 @@ struct experiment {
 
 const char *experiment_profile(const struct experiment *experiment);
 
-/* Run the script in a mode of lib/experiment.lua. json_cells: null, or what was found for each cell, taken over;
- * `filtered`: whether --only applies. */
-json_t *experiment_ask(const struct experiment *experiment, const char *mode, json_t *json_cells, bool filtered,
+/* Run the script in a mode of lib/experiment.lua. `records`: whether it gets what was found for each cell; `filtered`:
+ * whether --only applies. */
+json_t *experiment_ask(const struct experiment *experiment, const char *mode, bool records, bool filtered,
                        struct ffb_error *error);
 
 /* What experiment_ask needs; experiment_plan sees to it itself. */

@@ -3,9 +3,11 @@
 #include "base/memory.h"
 #include "datasets/dataset.h"
 #include "harness/catalogue.h"
+#include "harness/checkpoint.h"
 #include "harness/command_line.h"
 #include "harness/data.h"
 #include "harness/file.h"
+#include "harness/lock.h"
 #include "harness/lua_host.h"
 #include "harness/machine.h"
 #include "harness/meters/clock.h"
@@ -14,6 +16,7 @@
 #include "harness/provenance.h"
 #include "harness/record.h"
 #include "harness/registry.h"
+#include "harness/value.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,19 +37,23 @@ const char *experiment_profile(const struct experiment *experiment) {
   return machine_is_jetson() ? "paper" : "quick";
 }
 
-json_t *experiment_ask(const struct experiment *experiment, const char *mode, json_t *json_cells, bool filtered,
+json_t *experiment_ask(const struct experiment *experiment, const char *mode, bool records, bool filtered,
                        struct ffb_error *error) {
   char version[512];
+  unsigned long refused = ffb_refused_allocations();
   provenance_version(version, sizeof version);
-  json_t *input = json_pack("{s:s, s:s, s:s, s:b, s:b, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile",
-                            experiment_profile(experiment), "version", version, "draws", plot_available(), "page",
-                            experiment->places.page != NULL, "registry", experiment->registry, "set", experiment->set,
-                            "only", filtered ? experiment->only : NULL, "cells", json_cells);
-  if (!input) {
-    ffb_fail_usage(error, "%s: the profile's name is not UTF-8 text", experiment->file);
-    return NULL;
+  json_t *input =
+      json_pack("{s:s, s:s, s:s, s:b, s:b, s:O, s:O, s:O?, s:o*}", "mode", mode, "profile",
+                experiment_profile(experiment), "version", version, "draws", plot_available(), "page",
+                experiment->places.page != NULL, "registry", experiment->registry, "set", experiment->set, "only",
+                filtered ? experiment->only : NULL, "cells", records ? experiment_found(experiment) : NULL);
+  json_t *result = NULL;
+  if (value_is_whole(refused, "the records at hand", error)) {
+    if (input)
+      result = lua_host_run(experiment->file, experiment->library, input, &lua_host_limits_default, error);
+    else
+      ffb_fail_usage(error, "%s: the profile's name is not UTF-8 text", experiment->file);
   }
-  json_t *result = lua_host_run(experiment->file, experiment->library, input, &lua_host_limits_default, error);
   json_decref(input);
   return result;
 }
@@ -100,6 +107,7 @@ static bool is_to_train(const struct cell *cell) {
 static bool read_cell(struct cell *cell, const struct experiment *experiment, struct ffb_error *error) {
   const struct places *places = &experiment->places;
   struct run_control control = control_of(experiment);
+  unsigned long refused = ffb_refused_allocations();
   json_t *config = json_deep_copy(json_object_get(cell->plan, "config"));
   cell->selected = json_is_true(json_object_get(cell->plan, "selected"));
   if (places->data)
@@ -114,6 +122,7 @@ static bool read_cell(struct cell *cell, const struct experiment *experiment, st
   cell->finished = ok && record_is_finished(cell->path);
   if (ok && experiment->forecast && is_to_train(cell))
     ok = forecast_add(experiment->forecast, &cell->config, cell->path, &cell->run, error);
+  ok = value_is_whole(refused, "the plan", error) && ok;
   return ok || ffb_fail_prefix(error, "%s: %s: ", experiment->file, cell_text(cell, "id"));
 }
 
@@ -124,7 +133,7 @@ bool experiment_prepare(struct experiment *experiment, struct ffb_error *error) 
 
 bool experiment_plan(struct experiment *experiment, struct ffb_error *error) {
   if (!experiment_prepare(experiment, error) ||
-      !(experiment->plan = experiment_ask(experiment, "plan", NULL, true, error)))
+      !(experiment->plan = experiment_ask(experiment, "plan", false, true, error)))
     return false;
   const json_t *cells = json_object_get(experiment->plan, "cells");
   size_t count = json_array_size(cells);
@@ -273,6 +282,24 @@ static bool train_cell(const struct experiment *experiment, struct cell *cell, s
   return ok;
 }
 
+/* A process that was killed once the record was written left its locks, and a checkpoint that no run would go on from.
+ */
+static void tidy_up(const struct experiment *experiment, const struct cell *cell) {
+  static const char *const endings[] = {"", ".tmp", ".lock"};
+  char folder[PATH_MAX], path[PATH_MAX], left[PATH_MAX + sizeof ".lock"];
+  struct lock lock;
+  snprintf(left, sizeof left, "%s.lock", cell->path);
+  if (!checkpoint_folder(experiment, cell, folder, NULL) || !checkpoint_path(folder, path, NULL) ||
+      (access(left, F_OK) != 0 && access(folder, F_OK) != 0) || !lock_take(&lock, cell->path, "", NULL))
+    return;
+  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+    snprintf(left, sizeof left, "%s%s", path, endings[i]);
+    unlink(left);
+  }
+  rmdir(folder);
+  lock_release(&lock);
+}
+
 int experiment_train(struct experiment *experiment) {
   int status = 0;
   double begun = meter_clock_seconds();
@@ -283,6 +310,8 @@ int experiment_train(struct experiment *experiment) {
     struct cell *cell = &experiment->cells[i];
     struct ffb_error error = {0};
     control.cell += cell->selected;
+    if (cell->finished)
+      tidy_up(experiment, cell);
     if (!is_to_train(cell))
       continue;
     struct progress_others others = others_of(experiment, cell, meter_clock_seconds() - begun);

@@ -1,5 +1,6 @@
 #include "harness/experiment_parts.h"
 
+#include "base/memory.h"
 #include "harness/catalogue.h"
 #include "harness/command_line.h"
 #include "harness/figure.h"
@@ -7,6 +8,7 @@
 #include "harness/page.h"
 #include "harness/plot.h"
 #include "harness/record.h"
+#include "harness/value.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,7 +94,7 @@ static bool draw_figures(const struct experiment *experiment, const json_t *figu
 }
 
 bool experiment_report(const struct experiment *experiment, bool filtered, json_t *sections, struct ffb_error *error) {
-  json_t *result = experiment_ask(experiment, "report", experiment_found(experiment), filtered, error);
+  json_t *result = experiment_ask(experiment, "report", true, filtered, error);
   if (!result)
     return false;
   const char *text = json_string_value(json_object_get(result, "terminal"));
@@ -123,7 +125,7 @@ struct reports {
 };
 
 static bool has_profile(const struct experiment *experiment, struct ffb_error *error) {
-  json_t *description = experiment_ask(experiment, "describe", NULL, false, error), *name;
+  json_t *description = experiment_ask(experiment, "describe", false, false, error), *name;
   bool found = false;
   size_t index;
   json_array_foreach(json_object_get(description, "profiles"), index, name) {
@@ -150,10 +152,11 @@ static bool report_one(struct experiment *experiment, struct reports *reports, s
     return false;
   if (has_record(experiment))
     return experiment_report(experiment, true, reports->sections, error);
+  unsigned long refused = ffb_refused_allocations();
   json_array_append_new(reports->sections,
                         json_pack("{s:O, s:O, s:s, s:b}", "name", json_object_get(experiment->plan, "name"), "title",
                                   json_object_get(experiment->plan, "title"), "file", experiment->file, "missing", 1));
-  return true;
+  return value_is_whole(refused, "the page", error);
 }
 
 /* One that fails does not stop the others. */
@@ -186,7 +189,9 @@ int experiment_report_all(struct experiment *experiment) {
   snprintf(page, sizeof page, "%s/report.html", experiment->places.results);
   if (!named)
     experiment->places.page = page;
-  if (!report_each(&reports, &error))
+  if (!reports.sections)
+    ffb_fail(&error, "out of memory for the page: close other programs");
+  if (!reports.sections || !report_each(&reports, &error))
     reports.status = command_line_fail(&error);
   if (!named)
     experiment->places.page = NULL;

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PROBE_BYTES = 4096 };
+
 static bool fail(const struct file *file, int code, struct ffb_error *error) {
   const char *cause = code == ENOSPC || code == EDQUOT ? ": free some space, or " : ": ";
   return ffb_fail(error, "cannot write %s: %s%s%s", file->path, strerror(code), cause, file->remedy);
@@ -52,8 +54,9 @@ bool file_make_folder(const char *path, const char *remedy, struct ffb_error *er
       continue;
     *end = '\0';
     struct stat status;
-    if (mkdir(part, 0777) && errno != EEXIST && stat(part, &status))
-      return ffb_fail(error, "cannot make the folder %s: %s: %s", part, strerror(errno), remedy);
+    int code = mkdir(part, 0777) ? errno : 0;
+    if (code && code != EEXIST && stat(part, &status))
+      return ffb_fail(error, "cannot make the folder %s: %s: %s", part, strerror(code), remedy);
     if (keep == '\0')
       break;
     *end = keep;
@@ -127,8 +130,11 @@ bool file_replace(const char *path, const void *data, size_t bytes, const char *
 }
 
 bool file_probe(const char *path, const char *remedy, struct ffb_error *error) {
+  static const char zeros[PROBE_BYTES];
   struct file file;
-  bool ok = file_begin(&file, path, remedy, error);
+  bool ok = file_begin(&file, path, remedy, error) && file_add(&file, zeros, sizeof zeros, error);
+  if (ok && fflush(file.stream))
+    ok = fail(&file, errno, error);
   file_abandon(&file);
   struct stat status;
   if (ok && !stat(path, &status) && S_ISDIR(status.st_mode))

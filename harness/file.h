@@ -27,7 +27,7 @@ void file_abandon(struct file *file);
 
 /* All of the above for content that lies in memory. */
 bool file_replace(const char *path, const void *data, size_t bytes, const char *remedy, struct ffb_error *error);
-/* Whether a file could be written there, without leaving one. */
+/* Whether a file could be written there, a small one at least, without leaving one. */
 bool file_probe(const char *path, const char *remedy, struct ffb_error *error);
 /* The whole content, one 0 byte behind it; freed by ffb_free. */
 void *file_read(const char *path, size_t *bytes, struct ffb_error *error);

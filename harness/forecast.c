@@ -6,6 +6,7 @@
 #include "harness/interrupt.h"
 #include "harness/machine.h"
 #include "harness/meters/clock.h"
+#include "harness/value.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -199,7 +200,8 @@ struct forecast *forecast_open(const char *results, struct ffb_error *error) {
     return NULL;
   machine_read(&machine);
   snprintf(forecast->processor, sizeof forecast->processor, "%s", machine.processor);
-  if (take_records(forecast, results, error))
+  unsigned long refused = ffb_refused_allocations();
+  if (take_records(forecast, results, error) && value_is_whole(refused, "the records at hand", error))
     return forecast;
   forecast_close(forecast);
   return NULL;

@@ -165,7 +165,9 @@ static json_t *layers_json(const struct assembly *assembly, const struct sums *s
                            struct ffb_error *error) {
   const struct ffb_network *network = &assembly->network;
   json_t *layers = json_array();
-  for (int i = 0; i < network->layer_count; i++) {
+  if (!layers)
+    ffb_fail(error, "out of memory for the statistics of gradients: close other programs");
+  for (int i = 0; layers && i < network->layer_count; i++) {
     struct distribution distribution;
     if (!sums->batch[i])
       continue;

@@ -77,9 +77,8 @@ json_t *identity_json(const struct run_config *config, const struct parts *parts
     json_object_del(object, "test_by_epoch");
   if (!config->measure_peaks)
     json_object_del(object, "measure_peaks");
-  if (config->load_weights)
-    json_object_set_new(object, identity_loaded_key, json_string(weights));
-  if (!json_object_set_new(object, "threads", json_integer(threads)) &&
+  if ((!config->load_weights || !json_object_set_new(object, identity_loaded_key, json_string(weights))) &&
+      !json_object_set_new(object, "threads", json_integer(threads)) &&
       !json_object_set_new(object, "dataset_sha256", json_string(data->sha256)) &&
       !json_object_set_new(object, "engine_version", json_integer(IDENTITY_ENGINE_VERSION)) &&
       !json_object_set_new(object, "trainer_version", json_integer((json_int_t)parts->trainer->result_version)))

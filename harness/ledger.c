@@ -14,6 +14,7 @@ void ledger_end(struct ledger *ledger) {
   json_decref(ledger->epochs);
   json_decref(ledger->gradients);
   json_decref(ledger->energy);
+  json_decref(ledger->executed);
   json_decref(ledger->diverged);
   ffb_free(ledger->step_seconds);
   *ledger = (struct ledger){0};
@@ -65,12 +66,13 @@ void ledger_divergence(const json_t *diverged, char *text, size_t size) {
 }
 
 json_t *ledger_json(const struct ledger *ledger) {
-  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?}", "epoch",
+  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?, s:O?}", "epoch",
                    (json_int_t)ledger->epoch, "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "gradients",
                    ledger->gradients, "train_seconds", ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds,
                    "evaluation_seconds", ledger->evaluation_seconds, "data_wait_seconds", ledger->data_wait_seconds,
                    "energy", ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds",
-                   ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged);
+                   ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged,
+                   "executed", ledger->executed);
 }
 
 static json_t *value_or_null(json_t *value) {
@@ -79,13 +81,13 @@ static json_t *value_or_null(json_t *value) {
 
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
-  json_t *epochs, *gradients = NULL, *energy, *diverged;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o}", "epoch",
-                  &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
+  json_t *epochs, *gradients = NULL, *energy, *diverged, *executed = NULL;
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o, s?:o}",
+                  "epoch", &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
                   &ledger->train_seconds, "epoch_seconds", &ledger->epoch_seconds, "evaluation_seconds",
                   &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
                   "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
-                  &resumes, "diverged", &diverged) ||
+                  &resumes, "diverged", &diverged, "executed", &executed) ||
       !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
     return false;
   ledger->epoch = epoch;
@@ -96,6 +98,7 @@ bool ledger_read(struct ledger *ledger, const json_t *object) {
   ledger->gradients = value_or_null(gradients);
   ledger->energy = value_or_null(energy);
   ledger->diverged = value_or_null(diverged);
+  ledger->executed = value_or_null(executed);
   return true;
 }
 

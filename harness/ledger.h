@@ -13,14 +13,15 @@
 enum { LEDGER_WARM_UP = 10 }; /* steps at the start that the median leaves out */
 
 struct ledger {
-  int64_t epoch;                          /* epochs finished */
-  int64_t batch;                          /* training steps done in the epoch at hand */
-  json_t *epochs;                         /* one object for each finished epoch */
-  json_t *gradients;                      /* statistics before training and after each epoch; null: not asked for */
-  double train_seconds, epoch_seconds;    /* in training steps: all, and of the epoch at hand */
-  double evaluation_seconds;              /* validation and test */
-  double data_wait_seconds;               /* of train_seconds: until the next batch was there */
-  json_t *energy;                         /* of training, as energy_json gives it; null before anything was measured */
+  int64_t epoch;                       /* epochs finished */
+  int64_t batch;                       /* training steps done in the epoch at hand */
+  json_t *epochs;                      /* one object for each finished epoch */
+  json_t *gradients;                   /* statistics before training and after each epoch; null: not asked for */
+  double train_seconds, epoch_seconds; /* in training steps: all, and of the epoch at hand */
+  double evaluation_seconds;           /* validation and test */
+  double data_wait_seconds;            /* of train_seconds: until the next batch was there */
+  json_t *energy;                      /* of training, as energy_json gives it; null before anything was measured */
+  json_t *executed; /* operations of the parts before, as executed_json gives it; null before a checkpoint */
   double other_seconds, capacity_seconds; /* processor seconds of other processes, and of the machine */
   int64_t resumes;
   json_t *diverged; /* {epoch, step, where, samples}, or null */

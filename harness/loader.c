@@ -24,7 +24,8 @@ struct loader_ahead {
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t room;
   int64_t made, taken, released; /* numbers of the next batch to make, to take, and to release */
-  bool stop;
+  bool stop, ended;              /* ended: the thread came to its end of its own accord */
+  bool joined;                   /* of the training loop */
 };
 
 /* ---- batches ---------------------------------------------------------------------------------------------------- */
@@ -116,7 +117,21 @@ static void *prepare(void *argument) {
     gather(loader, ahead->order, (uint32_t)epoch, number % batches, &ahead->slots[number % SLOTS]);
     hand_over(ahead);
   }
+  pthread_mutex_lock(&ahead->lock);
+  ahead->ended = true;
+  pthread_mutex_unlock(&ahead->lock);
   return NULL;
+}
+
+/* Whether the thread is no more, with batches still to make. */
+static bool has_died(struct loader_ahead *ahead) {
+  ahead->joined = ahead->joined || pthread_tryjoin_np(ahead->thread, NULL) == 0;
+  if (!ahead->joined)
+    return false;
+  pthread_mutex_lock(&ahead->lock);
+  bool died = !ahead->ended;
+  pthread_mutex_unlock(&ahead->lock);
+  return died;
 }
 
 static bool make_ahead(struct loader_ahead *ahead, struct ffb_error *error) {
@@ -144,7 +159,8 @@ static void stop(struct loader *loader) {
   ahead->stop = true;
   pthread_cond_signal(&ahead->room);
   pthread_mutex_unlock(&ahead->lock);
-  pthread_join(ahead->thread, NULL);
+  if (!ahead->joined)
+    pthread_join(ahead->thread, NULL);
   free_ahead(ahead);
   loader->ahead = NULL;
 }
@@ -199,6 +215,10 @@ bool loader_next(struct loader *loader, struct ffb_batch *batch, struct ffb_erro
   bool ready = take(ahead, &number);
   if (number >= ahead->end)
     return ffb_fail(error, "a batch was asked for after the last one of the last epoch");
+  if (!ready && has_died(ahead))
+    return ffb_fail(error,
+                    "the thread that prepares batches has died: start the run again; with --resume it goes on from "
+                    "its last checkpoint");
   if (!ready) {
     if (loader->epoch != number / batches)
       loader_shuffle(loader, (uint32_t)(number / batches));

@@ -1,6 +1,8 @@
 #include "harness/lua_host.h"
 
+#include "base/memory.h"
 #include "base/option.h"
+#include "harness/value.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +32,7 @@ enum {
   NAMES_MAX = 4096,
   HOOK_INSTRUCTIONS = 100000,
   CHUNK_NAME_MAX = LUA_IDSIZE - 2, /* a longer one would be cut in messages */
+  NO_MEMORY_STATUS = 3,            /* of a child that has none left to say so with */
 };
 
 static const size_t reply_bytes_max = (size_t)64 << 20;
@@ -58,6 +61,7 @@ struct child {
   struct lua_host_limits limits;
   double deadline;
   size_t used;
+  unsigned long starved; /* how often Lua was refused memory within its limit */
   size_t printed;
   struct source sources[SOURCES_MAX];
   size_t source_count;
@@ -72,15 +76,17 @@ static void *limited_allocate(void *context, void *block, size_t old_size, size_
   struct child *child = context;
   size_t held = block ? old_size : 0; /* without a block, old_size is a type tag */
   if (new_size == 0) {
-    free(block);
+    ffb_free(block);
     child->used -= held;
     return NULL;
   }
   if (new_size > held && new_size - held > child->limits.memory_bytes - child->used)
     return NULL;
-  void *moved = realloc(block, new_size);
+  void *moved = ffb_reallocate(block, new_size, 1, NULL);
   if (moved)
     child->used += new_size - held;
+  else
+    child->starved++;
   return moved;
 }
 
@@ -230,11 +236,11 @@ static char *read_source(const char *path, size_t *size, const char **problem, i
     *problem = "larger than 1 MiB";
     goto done;
   }
-  text = malloc((size_t)status.st_size + 1);
+  text = ffb_allocate((size_t)status.st_size + 1, 1, NULL);
   ssize_t got = text ? read(descriptor, text, (size_t)status.st_size) : -1;
   if (got < 0) {
-    *number = errno;
-    free(text);
+    *number = text ? errno : ENOMEM;
+    ffb_free(text);
     text = NULL;
     goto done;
   }
@@ -518,23 +524,35 @@ static bool write_all(int descriptor, const char *text, size_t size) {
   return true;
 }
 
+/* Outside of protected calls nothing but want of memory raises an error. */
+static int give_up(lua_State *L) {
+  (void)L;
+  _exit(NO_MEMORY_STATUS);
+}
+
 static _Noreturn void child_main(struct child *child, int to_parent) {
-  json_t *reply = NULL;
+  unsigned long refused = ffb_refused_allocations();
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
   signal(SIGPIPE, SIG_DFL);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   limit_process(&child->limits);
   lua_State *L = lua_newstate(limited_allocate, child);
-  if (L) {
-    *(struct child **)lua_getextraspace(L) = child;
-    lua_sethook(L, check_deadline, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
-    lua_pushcfunction(L, evaluate);
-    int status = lua_pcall(L, 0, 0, 0);
-    lua_sethook(L, NULL, 0, 0);
-    reply = status == LUA_OK ? json_pack("{s:o}", "result", child->result) : error_reply(L, child, status);
-  }
+  if (!L)
+    _exit(NO_MEMORY_STATUS);
+  *(struct child **)lua_getextraspace(L) = child;
+  lua_atpanic(L, give_up);
+  lua_sethook(L, check_deadline, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+  lua_pushcfunction(L, evaluate);
+  int status = lua_pcall(L, 0, 0, 0);
+  lua_sethook(L, NULL, 0, 0);
+  if (status == LUA_ERRMEM && child->starved)
+    _exit(NO_MEMORY_STATUS);
+  json_t *reply = status == LUA_OK ? json_pack("{s:o}", "result", child->result) : error_reply(L, child, status);
   char *text = reply ? json_dumps(reply, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+  /* Lua collects garbage and asks again; jansson's values lack what it was refused. */
+  if (ffb_refused_allocations() - refused != child->starved)
+    _exit(NO_MEMORY_STATUS);
   _exit(text && write_all(to_parent, text, strlen(text)) ? 0 : 1);
 }
 
@@ -556,7 +574,7 @@ static enum reading read_reply(int descriptor, double deadline, char **text, siz
       if (room > reply_bytes_max)
         return READ_TOO_LONG;
       room = room ? 2 * room : 65536;
-      char *moved = realloc(*text, room);
+      char *moved = ffb_reallocate(*text, room, 1, NULL);
       if (!moved)
         return READ_NO_MEMORY;
       *text = moved;
@@ -581,13 +599,18 @@ static bool describe_death(const char *file, int status, struct ffb_error *error
   if (WIFSIGNALED(status))
     return ffb_fail(error, "%s: the process that ran it was killed by signal %d (%s)", file, WTERMSIG(status),
                     strsignal(WTERMSIG(status)));
+  if (WEXITSTATUS(status) == NO_MEMORY_STATUS)
+    return ffb_fail(error, "%s: out of memory: close other programs", file);
   return ffb_fail(error, "%s: the process that ran it ended with status %d and no answer", file, WEXITSTATUS(status));
 }
 
 static json_t *read_result(const char *file, const char *text, size_t size, int status, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   json_t *reply = size > 0 ? json_loadb(text, size, 0, NULL) : NULL;
   json_t *result = json_incref(json_object_get(reply, "result"));
-  if (!reply) {
+  if (!value_is_whole(refused, "the answer", error)) {
+    ffb_fail_prefix(error, "%s: ", file);
+  } else if (!reply) {
     describe_death(file, status, error);
   } else if (!result) {
     const char *message = json_string_value(json_object_get(reply, "error"));
@@ -620,9 +643,9 @@ json_t *lua_host_run(const char *file, const char *library, const json_t *input,
   char *text = NULL;
   size_t size = 0;
   int ends[2] = {-1, -1}, status = 0;
-  struct child *child = calloc(1, sizeof *child);
+  struct child *child = ffb_allocate(1, sizeof *child, NULL);
   if (strlen(file) + strlen(library) + 256 > PATH_BYTES || !child) {
-    ffb_fail(error, "%s: %s", file, child ? "the path is too long" : "out of memory");
+    ffb_fail(error, "%s: %s", file, child ? "the path is too long" : "out of memory: close other programs");
     goto done;
   }
   begin_child(child, file, library, input, limits);
@@ -658,7 +681,7 @@ json_t *lua_host_run(const char *file, const char *library, const json_t *input,
     ffb_fail(error, "%s: the result is larger than %zu MiB: return less", file, reply_bytes_max >> 20);
     break;
   case READ_NO_MEMORY:
-    ffb_fail(error, "%s: out of memory while reading the result", file);
+    ffb_fail(error, "%s: out of memory for the answer: close other programs", file);
     break;
   }
 done:
@@ -666,7 +689,7 @@ done:
     close(ends[0]);
   if (ends[1] >= 0)
     close(ends[1]);
-  free(text);
-  free(child);
+  ffb_free(text);
+  ffb_free(child);
   return result;
 }

@@ -7,6 +7,7 @@
 #include "harness/plot.h"
 #include "harness/provenance.h"
 #include "harness/registry.h"
+#include "harness/value.h"
 
 #include <limits.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static json_t *read_picture(const char *results, const char *name, struct ffb_er
 }
 
 bool page_add(json_t *sections, const json_t *report, const char *results, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   json_t *section = json_object_get(report, "section"), *pictures = json_object(), *figure;
   bool ok = section && pictures;
   size_t index;
@@ -43,7 +45,7 @@ bool page_add(json_t *sections, const json_t *report, const char *results, struc
   }
   ok = ok && !json_object_set(section, "pictures", pictures) && !json_array_append(sections, section);
   json_decref(pictures);
-  return ok;
+  return value_is_whole(refused, "the page", error) && ok;
 }
 
 bool page_write(const char *path, const char *library, const char *profile, const json_t *sections,
@@ -52,11 +54,13 @@ bool page_write(const char *path, const char *library, const char *profile, cons
   provenance_version(version, sizeof version);
   if (snprintf(script, sizeof script, "%s/%s", library, page_script) >= PATH_MAX)
     return ffb_fail(error, "the name of the folder %s is too long", library);
+  unsigned long refused = ffb_refused_allocations();
   json_t *registry = registry_json(error);
   json_t *input = registry ? json_pack("{s:s, s:s, s:s, s:o, s:O}", "mode", "page", "profile", profile, "version",
                                        version, "registry", registry, "sections", sections)
                            : NULL;
-  json_t *page = input ? lua_host_run(script, library, input, &lua_host_limits_default, error) : NULL;
+  bool whole = value_is_whole(refused, "the page", error);
+  json_t *page = input && whole ? lua_host_run(script, library, input, &lua_host_limits_default, error) : NULL;
   const char *text = json_string_value(json_object_get(page, "text"));
   bool ok = text && file_replace(path, text, strlen(text), "name another file with --page FILE", error);
   json_decref(page);

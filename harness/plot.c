@@ -100,6 +100,22 @@ static bool path_of(char path[PATH_MAX], const char *folder, const char *name, c
          ffb_fail(error, "the folder name %.60s... is too long: %s", folder, remedy);
 }
 
+/* gnuplot does not look whether its writes went through. */
+static bool is_whole(const char *path) {
+  enum { TAIL = 32 };
+  static const char *const last[] = {"</svg>", "IEND"};
+  char tail[TAIL + 1];
+  FILE *file = fopen(path, "rbe");
+  if (!file)
+    return false;
+  size_t got = fseek(file, -TAIL, SEEK_END) ? 0 : fread(tail, 1, TAIL, file);
+  fclose(file);
+  bool found = false;
+  for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+    found = found || memmem(tail, got, last[i], strlen(last[i]));
+  return found;
+}
+
 /* From the scratch folder to where they belong. */
 static bool move_pictures(const char *scratch, const char *folder, const char *name, const char *remedy,
                           struct ffb_error *error) {
@@ -112,6 +128,8 @@ static bool move_pictures(const char *scratch, const char *folder, const char *n
     if (stat(from, &status) || status.st_size == 0)
       return ffb_fail(error, "%s drew no %s.%s: a terminal for it may be missing; install gnuplot-nox", program, name,
                       endings[i]);
+    if (!is_whole(from))
+      return ffb_fail(error, "cannot write %s: %s drew a part of it only: free some space, or %s", to, program, remedy);
     if (rename(from, to))
       return ffb_fail(error, "cannot write %s: %s: %s", to, strerror(errno), remedy);
   }

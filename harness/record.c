@@ -211,8 +211,11 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
                     const struct record_facts *facts, const char *path, struct ffb_error *error) {
   struct costly costly;
   const struct ledger *ledger = facts->ledger;
-  if (!make_costly(&costly, config, facts, path, error))
+  unsigned long refused = ffb_refused_allocations();
+  if (!make_costly(&costly, config, facts, path, error)) {
+    value_is_whole(refused, "the record", error);
     return NULL;
+  }
   json_t *record = json_pack(
       "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
       RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
@@ -223,9 +226,13 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
       costly.weights_sha256, "command", costly.command, "provenance",
       provenance_json(facts->provenance, facts->assembly, ledger));
   ffb_free(costly.command);
-  if (!record)
-    ffb_fail(error, "cannot make the record: out of memory, or a name that is not UTF-8: close other programs");
-  return record;
+  bool whole = value_is_whole(refused, "the record", error);
+  if (!record && whole)
+    ffb_fail(error, "cannot make the record: a name in it is not UTF-8 text: give another to its file");
+  if (whole)
+    return record;
+  json_decref(record);
+  return NULL;
 }
 
 /* ---- the files -------------------------------------------------------------------------------------------------- */
@@ -239,10 +246,10 @@ bool record_path(const struct run_control *control, const char *name, char *path
          ffb_fail_usage(error, "the record's file name is too long: give a shorter one with --record");
 }
 
-bool record_probe(const char *path, struct ffb_error *error) {
+bool record_probe(const char *path, const char *remedy, struct ffb_error *error) {
   char steps[PATH_MAX];
   find_steps_path(path, steps);
-  return file_probe(path, record_remedy, error) && file_probe(steps, record_remedy, error);
+  return file_probe(path, remedy, error) && file_probe(steps, remedy, error);
 }
 
 /* A gzip file without a date, so that the same times give the same bytes. */
@@ -266,12 +273,12 @@ static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct f
   return content;
 }
 
-static bool write_steps(const char *path, const struct ledger *ledger, struct ffb_error *error) {
+static bool write_steps(const char *path, const struct ledger *ledger, const char *remedy, struct ffb_error *error) {
   char steps[PATH_MAX];
   size_t bytes = 0;
   find_steps_path(path, steps);
   void *content = compress_steps(ledger, &bytes, error);
-  bool ok = content && file_replace(steps, content, bytes, record_remedy, error);
+  bool ok = content && file_replace(steps, content, bytes, remedy, error);
   ffb_free(content);
   return ok;
 }
@@ -320,11 +327,12 @@ json_t *record_as_read(const json_t *record, struct ffb_error *error) {
   return read;
 }
 
-bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error) {
+bool record_write(const char *path, const json_t *record, const struct ledger *ledger, const char *remedy,
+                  struct ffb_error *error) {
   char *text = record_text(record, error);
   if (!text)
     return false;
-  bool ok = write_steps(path, ledger, error) && file_replace(path, text, strlen(text), record_remedy, error);
+  bool ok = write_steps(path, ledger, remedy, error) && file_replace(path, text, strlen(text), remedy, error);
   if (!ok)
     rescue(path, text, error);
   free(text);
@@ -337,8 +345,9 @@ bool record_says_finished(const json_t *record) {
 }
 
 bool record_is_finished(const char *path) {
+  unsigned long refused = ffb_refused_allocations();
   json_t *record = json_load_file(path, 0, NULL);
-  bool finished = record_says_finished(record);
+  bool finished = record_says_finished(record) || ffb_refused_allocations() != refused;
   json_decref(record);
   return finished;
 }

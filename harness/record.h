@@ -33,17 +33,19 @@ json_t *record_as_read(const json_t *record, struct ffb_error *error);
 /* Where a record lies: control->record, else <results>/records/<name>.json. */
 bool record_path(const struct run_control *control, const char *name, char *path, size_t size, struct ffb_error *error);
 
-/* Closes messages about the record's files. */
+/* Closes messages about the files of a record outside of experiments. */
 extern const char record_remedy[];
 
 /* Whether both files could be written, before hours are spent. */
-bool record_probe(const char *path, struct ffb_error *error);
+bool record_probe(const char *path, const char *remedy, struct ffb_error *error);
 /* Write step times and record. Where that fails the record goes to the folder for temporary files instead, and the
  * error says so: nothing is lost. */
-bool record_write(const char *path, const json_t *record, const struct ledger *ledger, struct ffb_error *error);
+bool record_write(const char *path, const json_t *record, const struct ledger *ledger, const char *remedy,
+                  struct ffb_error *error);
 
 /* Whether it is of a run that came to its end, as opposed to one that was interrupted; by its file, or as it was read.
  */
+/* One that cannot be read for want of memory counts as finished, so that nothing takes its place. */
 bool record_is_finished(const char *path);
 bool record_says_finished(const json_t *record);
 

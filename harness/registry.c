@@ -1,8 +1,10 @@
 #include "harness/registry.h"
 
+#include "base/memory.h"
 #include "datasets/dataset.h"
 #include "harness/plugin.h"
 #include "harness/run.h"
+#include "harness/value.h"
 #include "models/models.h"
 
 #include <math.h>
@@ -58,6 +60,7 @@ static void add_trainer(void *to, const char *path, const struct ffb_trainer *tr
 }
 
 json_t *registry_json(struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   json_t *algorithms = json_array(), *models = json_array(), *datasets = json_array();
   if (!plugin_each(add_trainer, algorithms, error)) {
     json_decref(algorithms);
@@ -74,6 +77,10 @@ json_t *registry_json(struct ffb_error *error) {
     json_array_append_new(datasets, json_pack("{s:s, s:s?, s:b, s:s?}", "name", dataset->name, "description",
                                               dataset->description, "synthetic", dataset->synthetic, "fallback",
                                               dataset->fallback));
-  return json_pack("{s:o, s:o, s:o, s:o}", "algorithms", algorithms, "models", models, "datasets", datasets, "run",
-                   run_options_json());
+  json_t *registry = json_pack("{s:o, s:o, s:o, s:o}", "algorithms", algorithms, "models", models, "datasets", datasets,
+                               "run", run_options_json());
+  if (value_is_whole(refused, "the list of options", error))
+    return registry;
+  json_decref(registry);
+  return NULL;
 }

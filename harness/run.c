@@ -1,6 +1,7 @@
 /* One run: put together, trained under meters, evaluated, recorded. */
 #include "harness/run.h"
 
+#include "base/memory.h"
 #include "harness/assembly.h"
 #include "harness/checkpoint.h"
 #include "harness/data.h"
@@ -37,6 +38,7 @@ struct run {
   struct provenance provenance;
   struct progress progress;
   json_t *identity;
+  unsigned long refused; /* allocations, before the run: one more, and its history may lack something */
   struct lock record_lock, checkpoint_lock;
   char record[PATH_MAX], checkpoint[PATH_MAX]; /* checkpoint is empty where none is asked for */
   double last_checkpoint;                      /* clock */
@@ -51,6 +53,11 @@ struct run {
 };
 
 static const char scores_remedy[] = "name another file with --save-scores";
+
+/* An experiment's runs have all their places in one folder. */
+static const char *remedy_of(const struct run *run, const char *alone) {
+  return run->control->results ? "name another folder with --results DIR" : alone;
+}
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
@@ -107,24 +114,31 @@ static void settle_energy(struct run *run) {
 /* Bring the ledger up to date; only while paused. */
 static void settle(struct run *run) {
   settle_energy(run);
+  json_decref(run->ledger.executed);
+  run->ledger.executed = executed_json(&run->executed);
   provenance_count(&run->provenance, &run->ledger);
 }
 
 /* ---- checkpoints and stopping ------------------------------------------------------------------------------------ */
 
 static bool save_checkpoint(struct run *run, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   if (!run->checkpoint[0])
     return true;
   settle(run);
   run->last_checkpoint = meter_clock_seconds();
-  return checkpoint_save(run->checkpoint, run->identity, &run->assembly, &run->ledger, error);
+  return value_is_whole(refused, "the checkpoint", error) &&
+         checkpoint_save(run->checkpoint, run->identity, &run->assembly, &run->ledger,
+                         remedy_of(run, checkpoint_remedy), error);
 }
 
 /* A checkpoint that cannot be written is no reason to lose the run: the one before stays. */
 static void try_checkpoint(struct run *run) {
   struct ffb_error error;
+  unsigned long refused = ffb_refused_allocations();
   if (!save_checkpoint(run, &error))
     progress_note(&run->progress, "goes on without a new checkpoint: %s", error.message);
+  run->refused += ffb_refused_allocations() - refused; /* the history does not lack them */
 }
 
 static bool checkpoint_is_due(const struct run *run) {
@@ -149,6 +163,8 @@ static bool make_record(struct run *run, const char *status, double test_accurac
   /* Last: it takes processors and memory of its own. */
   if (run->config->measure_peaks)
     run->provenance.peaks = peaks_measure(run->assembly.parts.backend, run->assembly.threads);
+  if (!value_is_whole(run->refused, "the run's history", error))
+    return false;
   *record = record_make(run->config, run->control, &facts, run->record, error);
   return *record != NULL;
 }
@@ -160,7 +176,7 @@ static void record_interruption(struct run *run) {
   if (run->control->no_record || record_is_finished(run->record))
     return;
   if (!make_record(run, "interrupted", (double)NAN, &record, &error) ||
-      !record_write(run->record, record, &run->ledger, &error))
+      !record_write(run->record, record, &run->ledger, remedy_of(run, record_remedy), &error))
     progress_note(&run->progress, "%s", error.message);
   json_decref(record);
 }
@@ -310,7 +326,7 @@ static bool close_epoch(struct run *run, const struct ffb_epoch_statistics *stat
   ledger->epoch++;
   ledger->batch = 0;
   ledger->epoch_seconds = 0;
-  return true;
+  return value_is_whole(run->refused, "the run's history", error);
 }
 
 static bool train_epoch(struct run *run, struct ffb_error *error) {
@@ -343,9 +359,11 @@ static bool train(struct run *run, struct ffb_error *error) {
 /* ---- before and after -------------------------------------------------------------------------------------------- */
 
 static bool resume(struct run *run, struct ffb_error *error) {
-  if (!checkpoint_load(run->checkpoint, run->identity, &run->assembly, &run->ledger, error))
+  if (!checkpoint_load(run->checkpoint, run->identity, &run->assembly, &run->ledger, remedy_of(run, checkpoint_remedy),
+                       error))
     return false;
   run->ledger.resumes++;
+  executed_read(&run->executed, run->ledger.executed);
   run->energy_before = run->ledger.energy;
   run->ledger.energy = NULL;
   return true;
@@ -353,12 +371,12 @@ static bool resume(struct run *run, struct ffb_error *error) {
 
 static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
   const struct run_control *control = run->control;
+  const char *remedy = remedy_of(run, checkpoint_remedy);
   if (!control->checkpoint)
     return !control->resume ||
            ffb_fail_usage(error, "--resume goes on from a checkpoint: say where it lies with --checkpoint FOLDER");
   if (!checkpoint_path(control->checkpoint, run->checkpoint, error) ||
-      !lock_take(&run->checkpoint_lock, run->checkpoint, checkpoint_remedy, error) ||
-      !file_probe(run->checkpoint, checkpoint_remedy, error))
+      !lock_take(&run->checkpoint_lock, run->checkpoint, remedy, error) || !file_probe(run->checkpoint, remedy, error))
     return false;
   run->last_checkpoint = meter_clock_seconds();
   if (!checkpoint_exists(run->checkpoint))
@@ -372,12 +390,13 @@ static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
 static bool prepare_record(struct run *run, struct ffb_error *error) {
   char name[NAME_BYTES];
   const struct run_control *control = run->control;
+  const char *remedy = remedy_of(run, record_remedy);
   if (control->save_scores && run->config->skip_test)
     return ffb_fail_usage(error, "--save-scores are those of the test set, which --skip-test leaves unread: drop one");
   return identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name, error) &&
          record_path(control, name, run->record, sizeof run->record, error) &&
          (control->no_record ||
-          (lock_take(&run->record_lock, run->record, record_remedy, error) && record_probe(run->record, error))) &&
+          (lock_take(&run->record_lock, run->record, remedy, error) && record_probe(run->record, remedy, error))) &&
          (!control->save_weights ||
           file_probe(control->save_weights, "name another file with --save-weights", error)) &&
          (!control->save_scores || file_probe(control->save_scores, scores_remedy, error));
@@ -460,7 +479,8 @@ static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
                             &run->validation, NULL, error))
     return false;
   if ((read && !read_test(run, &test, error)) || !make_record(run, status, test, record, error) ||
-      (!run->control->no_record && !record_write(run->record, *record, &run->ledger, error)))
+      (!run->control->no_record &&
+       !record_write(run->record, *record, &run->ledger, remedy_of(run, record_remedy), error)))
     return false;
   if (run->control->save_weights && !ffb_weights_save(run->control->save_weights, run->assembly.plan, error))
     return false;
@@ -487,6 +507,7 @@ bool run_execute(const struct run_config *config, const struct run_control *cont
                  struct ffb_error *error) {
   struct run run = {.config = config,
                     .control = control,
+                    .refused = ffb_refused_allocations(),
                     .record_lock.descriptor = -1,
                     .checkpoint_lock.descriptor = -1,
                     .validation = (double)NAN};

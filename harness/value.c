@@ -1,5 +1,7 @@
 #include "harness/value.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,10 @@ double value_number_read(const json_t *value) {
 
 json_t *value_text(const char *text) {
   return *text ? json_string(text) : json_null();
+}
+
+bool value_is_whole(unsigned long refused, const char *what, struct ffb_error *error) {
+  return ffb_refused_allocations() == refused || ffb_fail(error, "out of memory for %s: close other programs", what);
 }
 
 static json_t *option_value(const struct ffb_option *option, const void *values) {

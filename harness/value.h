@@ -14,6 +14,10 @@ double value_number_read(const json_t *value);
 /* A text; null where it is empty. */
 json_t *value_text(const char *text);
 
+/* Whether no allocation was refused since ffb_refused_allocations gave `refused`: else what was built meanwhile may
+ * lack parts, and the error says that memory ran out for `what`. */
+bool value_is_whole(unsigned long refused, const char *what, struct ffb_error *error);
+
 /* A table as an object, each value with its type: null for a string option that is not set. An empty object for a null
  * table. */
 json_t *value_options(const struct ffb_option *table, const void *values);

@@ -90,8 +90,12 @@ static char *make_header(struct ffb_plan *plan, size_t *length, struct ffb_error
   fputc('}', to);
   while (ftell(to) % LENGTH_BYTES)
     fputc(' ', to);
-  fclose(to);
-  return header;
+  bool good = !ferror(to);
+  if (!fclose(to) && good)
+    return header;
+  free(header);
+  ffb_fail(error, "out of memory for a weight file's header");
+  return NULL;
 }
 
 static bool write_tensor(FILE *to, struct ffb_plan *plan, const struct ffb_tensor *tensor, struct ffb_error *error) {
@@ -133,7 +137,7 @@ bool ffb_weights_save(const char *path, struct ffb_plan *plan, struct ffb_error 
     return ffb_fail(error, "%s: the path is too long", path);
   FILE *to = fopen(temporary, "wb");
   if (!to)
-    return ffb_fail(error, "%s: cannot be written: %s", path, strerror(errno));
+    return ffb_fail(error, "cannot write the weights to %s: %s: name another file", path, strerror(errno));
   bool good = write_file(to, plan, error);
   if (good && (fflush(to) || fsync(fileno(to))))
     good = ffb_fail(error, "%s", strerror(errno));
@@ -143,7 +147,7 @@ bool ffb_weights_save(const char *path, struct ffb_plan *plan, struct ffb_error 
     good = ffb_fail(error, "%s", strerror(errno));
   if (!good) {
     unlink(temporary);
-    return ffb_fail_prefix(error, "%s: weights were not saved (is the disk full or read-only?): ", path);
+    return ffb_fail_prefix(error, "cannot write the weights to %s; free some space, or name another file: ", path);
   }
   return true;
 }

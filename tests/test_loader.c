@@ -1,9 +1,12 @@
 /* Batches: crops and mirrored images, the thread that prepares them ahead, and what standardising a dataset uses. */
 #include "base/memory.h"
+#include "base/random.h"
 #include "harness/augment.h"
 #include "harness/loader.h"
 
+#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -335,6 +338,43 @@ static void evaluation_disturbs_no_training_batch(void **state) {
   loader_close(&direct);
 }
 
+/* The epoch whose shuffling the thread does not survive; -1: none. */
+static int64_t fatal_epoch = -1;
+static pthread_t main_thread;
+
+/* The engine's, in whose place this one is called. */
+void ffb_random_permutation(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t *order, uint32_t count) {
+  void (*real)(uint64_t, uint32_t, uint32_t, uint32_t *, uint32_t);
+  void *found = dlsym(RTLD_NEXT, "ffb_random_permutation");
+  memcpy(&real, &found, sizeof real);
+  if (step == fatal_epoch && purpose == FFB_PURPOSE_SHUFFLE && !pthread_equal(pthread_self(), main_thread))
+    pthread_exit(NULL);
+  real(seed, purpose, step, order, count);
+}
+
+/* What it made before is good; then the run is told, and does not wait for ever. */
+static void thread_that_dies_is_an_error(void **state) {
+  (void)state;
+  main_thread = pthread_self();
+  alarm(HANG_SECONDS);
+  for (int64_t epoch = 0; epoch < 3; epoch++) {
+    struct loader loader;
+    struct ffb_error error;
+    struct ffb_batch batch;
+    int64_t taken = 0;
+    open(&loader, &digits, 32);
+    fatal_epoch = epoch;
+    assert_true(loader_start(&loader, 0, 0, 1000, &error));
+    for (; loader_next(&loader, &batch, &error); taken++)
+      pause_microseconds(200);
+    fatal_epoch = -1;
+    assert_non_null(strstr(error.message, "has died"));
+    assert_true(taken >= epoch * loader_batches(&loader) && taken < 1000 * loader_batches(&loader));
+    loader_close(&loader);
+  }
+  alarm(0);
+}
+
 static void want_of_memory_is_an_error(void **state) {
   (void)state;
   bool opened = false, started = false;
@@ -432,6 +472,7 @@ int main(void) {
       cmocka_unit_test(thread_ends_at_any_moment),
       cmocka_unit_test(thread_can_start_anew),
       cmocka_unit_test(evaluation_disturbs_no_training_batch),
+      cmocka_unit_test(thread_that_dies_is_an_error),
       cmocka_unit_test(want_of_memory_is_an_error),
       cmocka_unit_test(thread_that_cannot_start_is_an_error),
       cmocka_unit_test(cifar10_is_standardised_by_the_usual_numbers),
