@@ -1,8 +1,10 @@
 #include "harness/provenance.h"
 
 #include "base/memory.h"
+#include "harness/value.h"
 
 #include <gnu/libc-version.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -64,9 +66,24 @@ static json_t *own_machine(const struct ledger *ledger) {
 static json_t *throttled(const struct provenance *provenance) {
   struct machine now;
   machine_read(&now);
-  if (now.throttle_count < 0)
+  if (now.throttle_count < 0 && !provenance->conditions.throttling_known)
     return json_null();
-  return json_boolean(now.throttle_count > provenance->watch.throttle_count);
+  return json_boolean(now.throttle_count > provenance->watch.throttle_count || provenance->conditions.throttled);
+}
+
+static json_t *number_or_null(double value) {
+  return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *conditions_json(const struct meter_conditions *seen) {
+  return json_pack("{s:I, s:f, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:{s:o, s:o, s:o}, s:o}", "looks",
+                   (json_int_t)seen->samples, "interval_seconds", seen->interval_seconds, "clock_megahertz", "minimum",
+                   number_or_null(seen->minimum_megahertz), "mean", number_or_null(seen->mean_megahertz), "maximum",
+                   number_or_null(seen->maximum_megahertz), "limit", number_or_null(seen->limit_megahertz),
+                   "clocks_fixed", seen->clocks_known ? json_boolean(seen->clocks_fixed) : json_null(), "power_mode",
+                   value_text(seen->power_mode), "celsius", "first", number_or_null(seen->first_celsius), "highest",
+                   number_or_null(seen->highest_celsius), "zone", value_text(seen->hottest), "throttled_by",
+                   value_text(seen->throttled_by));
 }
 
 json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
@@ -74,11 +91,11 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}, s:o}",
                    "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
                    "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
                    list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
                    throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
-                   gnu_get_libc_version());
+                   gnu_get_libc_version(), "conditions", conditions_json(&provenance->conditions));
 }

@@ -6,12 +6,14 @@
 #include "harness/ledger.h"
 #include "harness/machine.h"
 #include "harness/meters/clock.h"
+#include "harness/meters/conditions.h"
 
 /* What is read when a run starts. */
 struct provenance {
   struct machine machine;
   struct machine_watch watch;
   char started[METER_UTC_TEXT];
+  struct meter_conditions conditions; /* seen meanwhile */
 };
 
 /* Commit and dirty flag, as text for --version: "ffbench 1f3a... (with changes), gcc 12.2.0". */

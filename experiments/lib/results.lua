@@ -49,6 +49,31 @@ local function shared_machine(record)
     and "other programs used more than 5 % of the machine meanwhile" or nil
 end
 
+local function throttled(record)
+  return at_path(record, "provenance.throttled") == true and "the machine was throttled meanwhile" or nil
+end
+
+-- Joules belong to the time that the meter saw, so they are too low by the rest.
+local function partly_seen(record)
+  local coverage, bridged = at_path(record, "energy.coverage"), at_path(record, "energy.bridged") or 0
+  if type(coverage) == "number" and coverage + bridged < 0.99 then
+    return ("the meter saw only %.0f %% of the time, and the joules are of that"):format(100 * (coverage + bridged))
+  end
+end
+
+-- The first thing to say, of several.
+local function first_of(...)
+  local caveats = { ... }
+  return function(record)
+    for _, caveat in ipairs(caveats) do
+      local text = caveat(record)
+      if text then
+        return text
+      end
+    end
+  end
+end
+
 local function older_peak(record)
   return at_path(record, "memory.resident_peak_of_this_run") == false
     and "the peak of the whole process, which an earlier run may have set" or nil
@@ -74,7 +99,11 @@ end
 
 -- What depends on who else used the machine.
 local function cost(title, unit, read, why)
-  return { title = title, unit = unit, read = read, why = why, caveat = shared_machine, wants_own_machine = true }
+  local caveat = first_of(shared_machine, throttled)
+  if unit == "J" then
+    caveat = first_of(partly_seen, caveat)
+  end
+  return { title = title, unit = unit, read = read, why = why, caveat = caveat, wants_own_machine = true }
 end
 
 -- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
