@@ -10,7 +10,7 @@
 #include <zlib.h>
 
 /* A run had the machine to itself when all other processes together used less than this share of it. */
-static const double own_share = 0.05;
+const double provenance_own_share = 0.05;
 /* Shorter than this, the kernel's clock ticks are too coarse to tell. */
 static const double least_capacity_seconds = 2.0;
 
@@ -60,7 +60,7 @@ static json_t *list_environment(void) {
 static json_t *own_machine(const struct ledger *ledger) {
   if (ledger->capacity_seconds < least_capacity_seconds)
     return json_null();
-  return json_boolean(ledger->other_seconds < own_share * ledger->capacity_seconds);
+  return json_boolean(ledger->other_seconds < provenance_own_share * ledger->capacity_seconds);
 }
 
 static json_t *throttled(const struct provenance *provenance) {

@@ -8,6 +8,9 @@
 #include "harness/meters/clock.h"
 #include "harness/meters/conditions.h"
 
+/* The share of the machine that all other processes together may use. */
+extern const double provenance_own_share;
+
 /* What is read when a run starts. */
 struct provenance {
   struct machine machine;

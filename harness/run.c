@@ -436,6 +436,11 @@ static bool rest(struct run *run, struct ffb_error *error) {
   run->idle = baseline_idle(run->meter, control->idle_seconds, error);
   if (!run->idle)
     return false;
+  double others = json_number_value(json_object_get(run->idle, "other_processes_share"));
+  if (others > provenance_own_share && !control->quiet)
+    progress_note(&run->progress,
+                  "other programs use %.0f %% of this machine: stop them, or time and energy are theirs too",
+                  100 * others);
   run->conditions = meter_conditions_start(&run->system, look_seconds, error);
   return run->conditions != NULL;
 }

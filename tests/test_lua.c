@@ -711,9 +711,11 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
   size_t index;
   json_array_foreach(cells, index, cell) {
     json_t *record = json_object_get(cell, "record");
-    json_object_set_new(
-        record, "energy",
-        json_pack("{s:f, s:f, s:f}", "joules", 70.0, "coverage", index ? 0.995 : 0.62, "bridged", 0.001));
+    bool odd = index == 3;
+    json_object_set_new(record, "energy",
+                        json_pack("{s:f, s:f, s:f, s:s, s:s}", "joules", odd ? 12345.0 : 70.0, "coverage",
+                                  index ? 0.995 : 0.62, "bridged", 0.001, "source", odd ? "RAPL powercap" : "INA3221",
+                                  "rail", odd ? "package-0" : "VDD_IN"));
     if (index)
       json_object_set_new(json_object_get(record, "provenance"), "throttled", json_true());
   }
@@ -723,6 +725,9 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
   assert_contains(markdown, "the meter saw only 62 % of the time, and the joules are of that");
   assert_contains(markdown, "the machine was throttled meanwhile");
   assert_null(strstr(markdown, "99 % of the time"));
+  assert_contains(markdown, "measured by RAPL powercap (package-0), the others by INA3221 (VDD_IN): not comparable");
+  assert_null(strstr(markdown, "12345"));
+  assert_null(strstr(markdown, "4161.7")); /* the mean of three seeds with it */
   json_decref(result);
   json_decref(plan);
 }

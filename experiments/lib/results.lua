@@ -412,6 +412,44 @@ local function new_row(results, model, row, plan, input)
   return made
 end
 
+-- ---- one meter for a table ----------------------------------------------------------------------------------------
+
+local function meter_of(record)
+  local energy = record and record.energy or {}
+  return type(energy.joules) == "number" and energy.source and ("%s (%s)"):format(energy.source, energy.rail) or nil
+end
+
+-- The meter that most records have; the first of those where several do.
+local function usual_meter(rows)
+  local counts, usual = {}, nil
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local meter = meter_of(cell.record)
+      if meter then
+        counts[meter] = (counts[meter] or 0) + 1
+        usual = (not usual or counts[meter] > counts[usual]) and meter or usual
+      end
+    end
+  end
+  return usual
+end
+
+-- Joules of a module and of a processor do not belong into one column: those of another meter are left out, with the reason.
+local function leave_out_other_meters(rows)
+  local usual = usual_meter(rows)
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local meter = meter_of(cell.record)
+      if meter and meter ~= usual then
+        cell.record.energy = { reason = ("measured by %s, the others by %s: not comparable"):format(meter, usual) }
+        for _, epoch in ipairs(cell.record.epochs or {}) do
+          epoch.joules = nil
+        end
+      end
+    end
+  end
+end
+
 local results = { metrics = metrics, metric = metric_of, finders = finders,
   at_path = at_path, data_kind = data_kind, number_text = number_text, digits_of = digits_of, trace_mark = trace_mark }
 
@@ -430,6 +468,7 @@ function results.new(plan, input, traces)
         entry.rows[#entry.rows + 1] = new
       end
     end
+    leave_out_other_meters(entry.rows)
     if #entry.rows > 0 then
       made.models[#made.models + 1] = entry
     end
