@@ -48,9 +48,9 @@ static json_t *list_tensors(const struct ffb_plan *plan) {
 static bool add_header(struct writer *writer, const json_t *identity, const struct assembly *assembly,
                        const struct ledger *ledger, size_t trainer_bytes, struct ffb_error *error) {
   unsigned long refused = ffb_refused_allocations();
-  json_t *header = json_pack("{s:O, s:o, s:o, s:I, s:I}", "identity", identity, "ledger", ledger_json(ledger),
+  json_t *header = json_pack("{s:O, s:o, s:o, s:I, s:I, s:I}", "identity", identity, "ledger", ledger_json(ledger),
                              "tensors", list_tensors(assembly->plan), "trainer_bytes", (json_int_t)trainer_bytes,
-                             "steps", (json_int_t)ledger->steps);
+                             "steps", (json_int_t)ledger->steps, "readings", (json_int_t)ledger->readings.count);
   char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
   bool whole = value_is_whole(refused, "the checkpoint's header", error), ok = false;
   if (!text && whole)
@@ -106,6 +106,7 @@ bool checkpoint_save(const char *path, const json_t *identity, const struct asse
             add_header(&writer, identity, assembly, ledger, trainer_bytes, error) &&
             add_tensors(&writer, assembly->plan, error) && add_trainer(&writer, assembly, trainer_bytes, error) &&
             add(&writer, ledger->step_seconds, ledger->steps * sizeof *ledger->step_seconds, error) &&
+            add(&writer, ledger->readings.entries, ledger->readings.count * sizeof *ledger->readings.entries, error) &&
             add_digest(&writer, error) && file_commit(&writer.file, error);
   file_abandon(&writer.file);
   return ok;
@@ -119,7 +120,7 @@ struct reader {
   size_t bytes, at; /* without the digest; where the data start */
   json_t *header;
   const json_t *identity, *ledger, *tensors;
-  size_t trainer_bytes, steps;
+  size_t trainer_bytes, steps, readings;
 };
 
 static bool damaged(const struct reader *reader, const char *what, struct ffb_error *error) {
@@ -144,19 +145,20 @@ static bool check_content(struct reader *reader, struct ffb_error *error) {
 
 static bool read_header(struct reader *reader, struct ffb_error *error) {
   uint64_t length = 0;
-  json_int_t trainer_bytes, steps;
+  json_int_t trainer_bytes, steps, readings = 0;
   for (int i = 0; i < LENGTH_BYTES; i++)
     length |= (uint64_t)reader->content[sizeof magic + (size_t)i] << 8 * i;
   if (length > reader->bytes - START_BYTES)
     return damaged(reader, "its header is too long", error);
   reader->header = json_loadb((const char *)reader->content + START_BYTES, (size_t)length, 0, NULL);
   reader->at = START_BYTES + (size_t)length;
-  if (!reader->header ||
-      json_unpack(reader->header, "{s:o, s:o, s:o, s:I, s:I}", "identity", &reader->identity, "ledger", &reader->ledger,
-                  "tensors", &reader->tensors, "trainer_bytes", &trainer_bytes, "steps", &steps))
+  if (!reader->header || json_unpack(reader->header, "{s:o, s:o, s:o, s:I, s:I, s?:I}", "identity", &reader->identity,
+                                     "ledger", &reader->ledger, "tensors", &reader->tensors, "trainer_bytes",
+                                     &trainer_bytes, "steps", &steps, "readings", &readings))
     return damaged(reader, "its header cannot be read", error);
   reader->trainer_bytes = (size_t)trainer_bytes;
   reader->steps = (size_t)steps;
+  reader->readings = (size_t)readings;
   return true;
 }
 
@@ -169,7 +171,8 @@ static bool check_identity(const struct reader *reader, const json_t *identity, 
 
 static bool check_tensors(const struct reader *reader, const struct assembly *assembly, struct ffb_error *error) {
   json_t *mine = list_tensors(assembly->plan);
-  size_t bytes = reader->at + reader->trainer_bytes + reader->steps * sizeof(float);
+  size_t bytes = reader->at + reader->trainer_bytes + reader->steps * sizeof(float) +
+                 reader->readings * sizeof(struct meter_entry);
   bool same = json_equal(mine, reader->tensors);
   json_decref(mine);
   if (!same)
@@ -179,6 +182,18 @@ static bool check_tensors(const struct reader *reader, const struct assembly *as
   for (size_t i = 0; i < ffb_plan_persistent_count(assembly->plan); i++)
     bytes += ffb_tensor_bytes(ffb_plan_persistent_at(assembly->plan, i));
   return bytes == reader->bytes || damaged(reader, "its size is wrong", error);
+}
+
+/* They follow data of any length, so they may lie at an odd address. */
+static bool restore_readings(const struct reader *reader, struct ledger *ledger, const uint8_t *at,
+                             struct ffb_error *error) {
+  struct meter_entry *entries = ffb_allocate(reader->readings, sizeof *entries, error);
+  if (!entries)
+    return false;
+  memcpy(entries, at, reader->readings * sizeof *entries);
+  ledger_set_readings(ledger, entries, reader->readings);
+  ffb_free(entries);
+  return true;
 }
 
 static bool restore(struct reader *reader, struct assembly *assembly, struct ledger *ledger, struct ffb_error *error) {
@@ -198,8 +213,9 @@ static bool restore(struct reader *reader, struct assembly *assembly, struct led
   float *steps = ffb_allocate(reader->steps, sizeof *steps, error);
   if (steps)
     memcpy(steps, at, reader->steps * sizeof *steps);
-  bool ok =
-      steps && ledger_set_steps(ledger, steps, reader->steps, error) && ffb_plan_synchronise(assembly->plan, error);
+  bool ok = steps && ledger_set_steps(ledger, steps, reader->steps, error) &&
+            restore_readings(reader, ledger, at + reader->steps * sizeof *steps, error) &&
+            ffb_plan_synchronise(assembly->plan, error);
   ffb_free(steps);
   return ok;
 }

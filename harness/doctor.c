@@ -132,6 +132,17 @@ static void examine_data(const struct run_config *config, struct findings *findi
   data_forget();
 }
 
+static void describe_meter(const struct meter *meter, const struct meter_report *report) {
+  const struct meter_properties *properties = &report->properties;
+  double interval = properties->interval_seconds;
+  say(meter->name, "works: %s, of the %s: %s", properties->source, meter_scope_name(meter->scope), properties->rail);
+  say("", "read every %g s, in steps of %.3g %s", interval, properties->resolution,
+      meter->kind == METER_POWER ? "W" : "J");
+  say("", "one reading takes %.0f us, and %.0f us of a processor: %.2g %% of one", 1e6 * report->read_seconds,
+      1e6 * report->processor_seconds, 100 * report->processor_seconds / interval);
+}
+
+/* No backend here works on a graphics card, so its meter does not count. */
 static void examine_meters(struct findings *findings) {
   struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
   puts("\nenergy meters");
@@ -144,8 +155,9 @@ static void examine_meters(struct findings *findings) {
       remedy(report.problem.remedy);
       continue;
     }
-    say((*meter)->name, "works: %s, %s; one reading takes %.0f us", report.properties.source, report.properties.rail,
-        1e6 * report.read_seconds);
+    describe_meter(*meter, &report);
+    if ((*meter)->scope == METER_GPU)
+      continue;
     if (!findings->energy)
       snprintf(findings->energy_source, sizeof findings->energy_source, "%s", report.properties.source);
     findings->energy = true;

@@ -9,11 +9,12 @@ json_t *energy_json(const struct meter_result *result) {
   if (!result->measured)
     return json_pack("{s:n, s:n, s:n, s:f, s:s}", "joules", "source", "rail", "seconds", result->seconds, "reason",
                      result->reason);
-  return json_pack("{s:f, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:n}", "joules", result->joules,
-                   "source", result->source, "rail", result->rail, "mean_watts", result->mean_watts, "seconds",
-                   result->seconds, "coverage", result->coverage, "bridged", result->bridged, "interval_seconds",
-                   result->interval_seconds, "resolution", result->resolution, "samples", (json_int_t)result->samples,
-                   "faults", (json_int_t)result->faults, "fault_text", value_text(result->fault_text), "reason");
+  return json_pack("{s:f, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:n}", "joules", result->joules,
+                   "source", result->source, "rail", result->rail, "scope", meter_scope_name(result->scope),
+                   "mean_watts", result->mean_watts, "seconds", result->seconds, "coverage", result->coverage,
+                   "bridged", result->bridged, "interval_seconds", result->interval_seconds, "resolution",
+                   result->resolution, "samples", (json_int_t)result->samples, "faults", (json_int_t)result->faults,
+                   "fault_text", value_text(result->fault_text), "reason");
 }
 
 static double number(const json_t *object, const char *key) {

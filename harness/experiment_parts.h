@@ -17,6 +17,7 @@ extern const char experiment_remedy[];
 struct places {
   const char *profile, *data, *results, *backend, *junit, *page;
   int64_t threads;
+  double cool_to;
   bool dry_run, calibrate, quiet;
 };
 

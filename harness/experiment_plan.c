@@ -96,6 +96,8 @@ static bool settle_dataset(struct cell *cell, const struct places *places, struc
 static struct run_control control_of(const struct experiment *experiment) {
   return (struct run_control){.results = experiment->places.results,
                               .quiet = experiment->places.quiet,
+                              .cool_to = experiment->places.cool_to,
+                              .idle_seconds = RUN_IDLE_SECONDS,
                               .profile = experiment_profile(experiment),
                               .experiment = experiment->file};
 }

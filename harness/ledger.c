@@ -17,6 +17,7 @@ void ledger_end(struct ledger *ledger) {
   json_decref(ledger->executed);
   json_decref(ledger->diverged);
   ffb_free(ledger->step_seconds);
+  meter_log_free(&ledger->readings);
   *ledger = (struct ledger){0};
 }
 
@@ -66,13 +67,13 @@ void ledger_divergence(const json_t *diverged, char *text, size_t size) {
 }
 
 json_t *ledger_json(const struct ledger *ledger) {
-  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?, s:O?}", "epoch",
+  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?, s:O?, s:b}", "epoch",
                    (json_int_t)ledger->epoch, "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "gradients",
                    ledger->gradients, "train_seconds", ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds,
                    "evaluation_seconds", ledger->evaluation_seconds, "data_wait_seconds", ledger->data_wait_seconds,
                    "energy", ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds",
                    ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged,
-                   "executed", ledger->executed);
+                   "executed", ledger->executed, "readings_full", ledger->readings.full);
 }
 
 static json_t *value_or_null(json_t *value) {
@@ -81,18 +82,20 @@ static json_t *value_or_null(json_t *value) {
 
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
+  int full = 0;
   json_t *epochs, *gradients = NULL, *energy, *diverged, *executed = NULL;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o, s?:o}",
+  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o, s?:o, s?:b}",
                   "epoch", &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
                   &ledger->train_seconds, "epoch_seconds", &ledger->epoch_seconds, "evaluation_seconds",
                   &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
                   "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
-                  &resumes, "diverged", &diverged, "executed", &executed) ||
+                  &resumes, "diverged", &diverged, "executed", &executed, "readings_full", &full) ||
       !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
     return false;
   ledger->epoch = epoch;
   ledger->batch = batch;
   ledger->resumes = resumes;
+  ledger->readings.full = full;
   json_decref(ledger->epochs);
   ledger->epochs = json_incref(epochs);
   ledger->gradients = value_or_null(gradients);
@@ -108,4 +111,12 @@ bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count,
   memcpy(ledger->step_seconds, seconds, count * sizeof *seconds);
   ledger->steps = count;
   return true;
+}
+
+void ledger_set_readings(struct ledger *ledger, const struct meter_entry *entries, size_t count) {
+  bool full = ledger->readings.full;
+  ledger->readings.full = false;
+  for (size_t i = 0; i < count; i++)
+    meter_log_add(&ledger->readings, entries[i]);
+  ledger->readings.full |= full;
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "harness/meters/clock.h"
+#include "harness/meters/log.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ struct ledger {
   json_t *diverged; /* {epoch, step, where, samples}, or null */
   float *step_seconds;
   size_t steps, step_room;
+  struct meter_log readings; /* of the energy meter, raw */
 };
 
 bool ledger_begin(struct ledger *ledger, struct ffb_error *error);
@@ -38,10 +40,11 @@ void ledger_divergence(const json_t *diverged, char *text, size_t size);
 /* Of the step times but the first LEDGER_WARM_UP; count is 0 where no more than those were taken. */
 bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, struct ffb_error *error);
 
-/* Everything but the step times. */
+/* Everything but the step times and the readings. */
 json_t *ledger_json(const struct ledger *ledger);
-/* Into a ledger that was begun; false where a field is missing. Step times come separately. */
+/* Into a ledger that was begun; false where a field is missing. Step times and readings come separately. */
 bool ledger_read(struct ledger *ledger, const json_t *object);
 bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error);
+void ledger_set_readings(struct ledger *ledger, const struct meter_entry *entries, size_t count);
 
 #endif

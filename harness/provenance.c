@@ -4,14 +4,16 @@
 #include "harness/file.h"
 #include "harness/identity.h"
 #include "harness/plugin.h"
+#include "harness/value.h"
 
 #include <gnu/libc-version.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
 /* A run had the machine to itself when all other processes together used less than this share of it. */
-static const double own_share = 0.05;
+const double provenance_own_share = 0.05;
 /* Shorter than this, the kernel's clock ticks are too coarse to tell. */
 static const double least_capacity_seconds = 2.0;
 
@@ -62,15 +64,30 @@ static json_t *list_environment(void) {
 static json_t *own_machine(const struct ledger *ledger) {
   if (ledger->capacity_seconds < least_capacity_seconds)
     return json_null();
-  return json_boolean(ledger->other_seconds < own_share * ledger->capacity_seconds);
+  return json_boolean(ledger->other_seconds < provenance_own_share * ledger->capacity_seconds);
 }
 
 static json_t *throttled(const struct provenance *provenance) {
   struct machine now;
   machine_read(&now);
-  if (now.throttle_count < 0)
+  if (now.throttle_count < 0 && !provenance->conditions.throttling_known)
     return json_null();
-  return json_boolean(now.throttle_count > provenance->watch.throttle_count);
+  return json_boolean(now.throttle_count > provenance->watch.throttle_count || provenance->conditions.throttled);
+}
+
+static json_t *number_or_null(double value) {
+  return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *conditions_json(const struct meter_conditions *seen) {
+  return json_pack("{s:I, s:f, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:{s:o, s:o, s:o}, s:o}", "looks",
+                   (json_int_t)seen->samples, "interval_seconds", seen->interval_seconds, "clock_megahertz", "minimum",
+                   number_or_null(seen->minimum_megahertz), "mean", number_or_null(seen->mean_megahertz), "maximum",
+                   number_or_null(seen->maximum_megahertz), "limit", number_or_null(seen->limit_megahertz),
+                   "clocks_fixed", seen->clocks_known ? json_boolean(seen->clocks_fixed) : json_null(), "power_mode",
+                   value_text(seen->power_mode), "celsius", "first", number_or_null(seen->first_celsius), "highest",
+                   number_or_null(seen->highest_celsius), "zone", value_text(seen->hottest), "throttled_by",
+                   value_text(seen->throttled_by));
 }
 
 static json_t *of_program_and_machine(const struct provenance *provenance, const struct assembly *assembly,
@@ -78,13 +95,14 @@ static json_t *of_program_and_machine(const struct provenance *provenance, const
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
-                   "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
-                   provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
-                   "backend", describe_backend(assembly), "peaks", peaks_json(&provenance->peaks), "threads",
-                   assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
-                   "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
-                   jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
+  return json_pack(
+      "{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}, s:o}", "commit",
+      FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started", provenance->started,
+      "finished", finished, "machine", machine_json(&provenance->machine), "gpu", "backend", describe_backend(assembly),
+      "peaks", peaks_json(&provenance->peaks), "threads", assembly->threads, "environment", list_environment(),
+      "own_machine", own_machine(ledger), "other_processes_share", share, "throttled", throttled(provenance),
+      "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version(),
+      "conditions", conditions_json(&provenance->conditions));
 }
 
 /* Plugins need not come from this commit: the file's content says which one it was. */

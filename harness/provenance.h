@@ -6,7 +6,11 @@
 #include "harness/ledger.h"
 #include "harness/machine.h"
 #include "harness/meters/clock.h"
+#include "harness/meters/conditions.h"
 #include "harness/peaks.h"
+
+/* The share of the machine that all other processes together may use. */
+extern const double provenance_own_share;
 
 /* What is read when a run starts. */
 struct provenance {
@@ -14,6 +18,7 @@ struct provenance {
   struct machine_watch watch;
   struct peaks peaks; /* measured where the run asks for it */
   char started[METER_UTC_TEXT];
+  struct meter_conditions conditions; /* seen meanwhile */
 };
 
 /* Commit and dirty flag, as text for --version: "ffbench 1f3a... (with changes), gcc 12.2.0". */

@@ -177,6 +177,32 @@ static json_t *make_loaded(const struct run_config *config, const struct record_
   return json_pack("{s:s, s:s?}", "file", file_name(config->load_weights), "sha256", facts->loaded_sha256);
 }
 
+static const char steps_suffix[] = ".steps.gz", readings_suffix[] = ".readings.gz";
+
+/* A file beside the record: x.json -> x.steps.gz. */
+static void find_beside(const char *path, const char *new_suffix, char beside[PATH_MAX]) {
+  size_t length = strlen(path), suffix = strlen(".json");
+  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
+    length -= suffix;
+  snprintf(beside, PATH_MAX, "%.*s%s", (int)length, path, new_suffix);
+}
+
+/* With the name of the file that every reading is in. */
+static json_t *make_energy(const struct record_facts *facts, const char *path) {
+  const struct ledger *ledger = facts->ledger;
+  char readings[PATH_MAX];
+  json_t *energy = json_deep_copy(ledger->energy);
+  bool measured = json_is_number(json_object_get(energy, "joules"));
+  const char *reason = !measured               ? "nothing was measured"
+                       : ledger->readings.full ? "there was no memory for all readings"
+                                               : NULL;
+  find_beside(path, readings_suffix, readings);
+  json_object_set_new(energy, "readings_file", reason ? json_null() : json_string(file_name(readings)));
+  json_object_set_new(energy, "readings_reason", reason ? json_string(reason) : json_null());
+  json_object_set(energy, "idle", facts->idle);
+  return energy;
+}
+
 /* The parts that read the configuration or the device and so can fail; all are null when one did. */
 struct costly {
   json_t *config, *time;
@@ -184,18 +210,10 @@ struct costly {
   char weights_sha256[FFB_SHA256_TEXT];
 };
 
-/* The step times' file: x.json -> x.steps.gz. */
-static void find_steps_path(const char *path, char steps[PATH_MAX]) {
-  size_t length = strlen(path), suffix = strlen(".json");
-  if (length > suffix && strcmp(path + length - suffix, ".json") == 0)
-    length -= suffix;
-  snprintf(steps, PATH_MAX, "%.*s.steps.gz", (int)length, path);
-}
-
 static bool make_costly(struct costly *costly, const struct run_config *config, const struct record_facts *facts,
                         const char *path, struct ffb_error *error) {
   char steps[PATH_MAX];
-  find_steps_path(path, steps);
+  find_beside(path, steps_suffix, steps);
   *costly = (struct costly){0};
   if ((costly->config = run_config_json(config, error)) && (costly->command = run_config_command(config, error)) &&
       (costly->time = make_time(facts, steps, error)) &&
@@ -217,14 +235,14 @@ json_t *record_make(const struct run_config *config, const struct run_control *c
     return NULL;
   }
   json_t *record = json_pack(
-      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:O?, s:o, s:o, s:O?, s:o, s:s, s:s, s:o}", "schema",
-      RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment, "config",
-      costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
+      "{s:i, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:O, s:O?, s:O?, s:o, s:o, s:o?, s:o, s:s, s:s, s:o, s:o}",
+      "schema", RECORD_SCHEMA, "status", facts->status, "profile", control->profile, "experiment", control->experiment,
+      "config", costly.config, "dataset", make_dataset(facts->assembly), "model", make_model(&facts->assembly->network),
       "loaded_weights", make_loaded(config, facts), "accuracy", make_accuracy(facts), "epochs", ledger->epochs,
       "gradients", ledger->gradients, "diverged", ledger->diverged, "time", costly.time, "memory", make_memory(facts),
-      "energy", ledger->energy, "operations", make_operations(facts->assembly, facts->executed), "weights_sha256",
-      costly.weights_sha256, "command", costly.command, "provenance",
-      provenance_json(facts->provenance, facts->assembly, ledger));
+      "energy", make_energy(facts, path), "operations", make_operations(facts->assembly, facts->executed),
+      "weights_sha256", costly.weights_sha256, "command", costly.command, "provenance",
+      provenance_json(facts->provenance, facts->assembly, ledger), "cool_down", baseline_heat_json(facts->heat));
   ffb_free(costly.command);
   bool whole = value_is_whole(refused, "the record", error);
   if (!record && whole)
@@ -248,17 +266,16 @@ bool record_path(const struct run_control *control, const char *name, char *path
 
 bool record_probe(const char *path, const char *remedy, struct ffb_error *error) {
   char steps[PATH_MAX];
-  find_steps_path(path, steps);
+  find_beside(path, steps_suffix, steps);
   return file_probe(path, remedy, error) && file_probe(steps, remedy, error);
 }
 
 /* A gzip file without a date, so that the same times give the same bytes. */
-static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct ffb_error *error) {
-  z_stream stream = {.next_in = (Bytef *)ledger->step_seconds,
-                     .avail_in = (uInt)(ledger->steps * sizeof *ledger->step_seconds)};
+static void *deflate_whole(const void *data, size_t size, size_t *bytes, struct ffb_error *error) {
+  z_stream stream = {.next_in = (Bytef *)data, .avail_in = (uInt)size};
   enum { GZIP_WINDOW = 15 + 16, MEMORY_LEVEL = 8 };
   if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
-    ffb_fail(error, "out of memory for the step times: close other programs");
+    ffb_fail(error, "out of memory for the files beside the record: close other programs");
     return NULL;
   }
   uLong room = deflateBound(&stream, stream.avail_in);
@@ -276,10 +293,33 @@ static void *compress_steps(const struct ledger *ledger, size_t *bytes, struct f
 static bool write_steps(const char *path, const struct ledger *ledger, const char *remedy, struct ffb_error *error) {
   char steps[PATH_MAX];
   size_t bytes = 0;
-  find_steps_path(path, steps);
-  void *content = compress_steps(ledger, &bytes, error);
+  find_beside(path, steps_suffix, steps);
+  void *content = deflate_whole(ledger->step_seconds, ledger->steps * sizeof *ledger->step_seconds, &bytes, error);
   bool ok = content && file_replace(steps, content, bytes, remedy, error);
   ffb_free(content);
+  return ok;
+}
+
+/* Every reading of the meter, or no file where there is none to trust. */
+static bool write_readings(const char *path, const json_t *record, const struct ledger *ledger, const char *remedy,
+                           struct ffb_error *error) {
+  const json_t *energy = json_object_get(record, "energy");
+  char readings[PATH_MAX], heading[512];
+  size_t length, bytes = 0;
+  find_beside(path, readings_suffix, readings);
+  if (!json_is_string(json_object_get(energy, "readings_file"))) {
+    unlink(readings);
+    return true;
+  }
+  snprintf(heading, sizeof heading,
+           "# %s, %s, read every %g s: seconds of training, then watts, or joules since the good reading before\n",
+           json_string_value(json_object_get(energy, "source")), json_string_value(json_object_get(energy, "rail")),
+           json_number_value(json_object_get(energy, "interval_seconds")));
+  char *text = meter_log_text(&ledger->readings, heading, &length, error);
+  void *content = text ? deflate_whole(text, length, &bytes, error) : NULL;
+  bool ok = content && file_replace(readings, content, bytes, remedy, error);
+  ffb_free(content);
+  ffb_free(text);
   return ok;
 }
 
@@ -332,7 +372,8 @@ bool record_write(const char *path, const json_t *record, const struct ledger *l
   char *text = record_text(record, error);
   if (!text)
     return false;
-  bool ok = write_steps(path, ledger, remedy, error) && file_replace(path, text, strlen(text), remedy, error);
+  bool ok = write_steps(path, ledger, remedy, error) && write_readings(path, record, ledger, remedy, error) &&
+            file_replace(path, text, strlen(text), remedy, error);
   if (!ok)
     rescue(path, text, error);
   free(text);

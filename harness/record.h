@@ -3,6 +3,7 @@
 #define FFBENCH_HARNESS_RECORD_H
 
 #include "harness/assembly.h"
+#include "harness/baseline.h"
 #include "harness/executed.h"
 #include "harness/ledger.h"
 #include "harness/meters/memory.h"
@@ -22,6 +23,8 @@ struct record_facts {
   const char *loaded_sha256;  /* of the weight file that the run started from; null without one */
   struct meter_memory memory;
   struct meter_memory_reset memory_reset;
+  json_t *idle; /* as baseline_idle gives it */
+  const struct baseline_heat *heat;
 };
 
 json_t *record_make(const struct run_config *config, const struct run_control *control,

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "harness/assembly.h"
+#include "harness/baseline.h"
 #include "harness/checkpoint.h"
 #include "harness/data.h"
 #include "harness/energy.h"
@@ -50,6 +51,9 @@ struct run {
   double working_since;  /* clock, while training steps are timed */
   double validation;     /* percent, of weights that were not trained; else NaN */
   struct meter_memory_reset memory_reset;
+  json_t *idle; /* power at rest before training; null: not measured */
+  struct baseline_heat heat;
+  struct meter_conditions_watch *conditions;
 };
 
 static const char scores_remedy[] = "name another file with --save-scores";
@@ -117,6 +121,7 @@ static void settle(struct run *run) {
   json_decref(run->ledger.executed);
   run->ledger.executed = executed_json(&run->executed);
   provenance_count(&run->provenance, &run->ledger);
+  meter_conditions_read(run->conditions, &run->provenance.conditions);
 }
 
 /* ---- checkpoints and stopping ------------------------------------------------------------------------------------ */
@@ -157,7 +162,9 @@ static bool make_record(struct run *run, const char *status, double test_accurac
                                .test_accuracy = test_accuracy,
                                .validation_accuracy = run->validation,
                                .loaded_sha256 = json_string_value(json_object_get(run->identity, identity_loaded_key)),
-                               .memory_reset = run->memory_reset};
+                               .memory_reset = run->memory_reset,
+                               .idle = run->idle,
+                               .heat = &run->heat};
   meter_memory_read(NULL, &facts.memory);
   settle(run);
   /* Last: it takes processors and memory of its own. */
@@ -403,9 +410,11 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
 }
 
 static bool prepare_meters(struct run *run, struct ffb_error *error) {
+  const struct meter_window_options options = {.log = &run->ledger.readings};
+  bool on_gpu = strcmp(run->assembly.parts.backend->name, "cuda") == 0;
   run->system = meter_system_default(getenv("FFBENCH_SYSFS"));
-  run->meter = meter_session_open(&run->system, error);
-  run->window = run->meter ? meter_window_create(run->meter, NULL, error) : NULL;
+  run->meter = meter_session_open(&run->system, on_gpu ? METER_GPU : METER_PROCESSOR, error);
+  run->window = run->meter ? meter_window_create(run->meter, &options, error) : NULL;
   return run->window != NULL;
 }
 
@@ -434,6 +443,31 @@ static bool can_evaluate(const struct run *run, struct ffb_error *error) {
                         trainer->name);
 }
 
+/* Cool down, and measure the power at rest; from here on clocks and heat are followed. */
+static bool rest(struct run *run, struct ffb_error *error) {
+  const double look_seconds = 1;
+  const struct run_control *control = run->control;
+  struct baseline_heat *heat = &run->heat;
+  if (control->cool_to > 0 && !control->quiet)
+    progress_note(&run->progress, "waits until the machine is no hotter than %g degrees Celsius", control->cool_to);
+  baseline_cool(&run->system, control->cool_to, baseline_longest_wait, heat);
+  if (control->cool_to > 0 && isnan(heat->celsius))
+    progress_note(&run->progress, "does not wait: this machine has no thermal zone to tell its temperature");
+  else if (control->cool_to > 0 && !heat->reached)
+    progress_note(&run->progress, "begins at %.0f degrees Celsius (%s): it did not get cooler", heat->celsius,
+                  heat->zone);
+  run->idle = baseline_idle(run->meter, control->idle_seconds, error);
+  if (!run->idle)
+    return false;
+  double others = json_number_value(json_object_get(run->idle, "other_processes_share"));
+  if (others > provenance_own_share && !control->quiet)
+    progress_note(&run->progress,
+                  "other programs use %.0f %% of this machine: stop them, or time and energy are theirs too",
+                  100 * others);
+  run->conditions = meter_conditions_start(&run->system, look_seconds, error);
+  return run->conditions != NULL;
+}
+
 static bool prepare(struct run *run, struct ffb_error *error) {
   interrupt_watch();
   if (interrupt_asked()) {
@@ -452,6 +486,8 @@ static bool prepare(struct run *run, struct ffb_error *error) {
   if (!ok)
     return false;
   prepare_progress(run);
+  if (!rest(run, error))
+    return false;
   /* Last, so that the peak is that of training and not of reading the data. */
   meter_memory_reset(NULL, &run->memory_reset);
   return true;
@@ -497,6 +533,8 @@ static void release(struct run *run) {
   lock_release(&run->record_lock);
   lock_release(&run->checkpoint_lock);
   ledger_end(&run->ledger);
+  meter_conditions_stop(run->conditions);
+  json_decref(run->idle);
   json_decref(run->energy_before);
   json_decref(run->identity);
   executed_end(&run->executed);

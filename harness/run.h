@@ -47,6 +47,9 @@ char *run_config_command(const struct run_config *config, struct ffb_error *erro
 
 struct progress_others;
 
+/* What is usual for run_control.idle_seconds. */
+#define RUN_IDLE_SECONDS 2
+
 /* Where and how, without influence on the result. */
 struct run_control {
   const char *results;                  /* directory for records; null: results */
@@ -56,6 +59,8 @@ struct run_control {
   const char *save_scores;              /* of the test set; path or null */
   const char *checkpoint;               /* directory or null: none is written; with `run` each cell has one */
   double checkpoint_seconds;            /* at most this long between two checkpoints; 0: 60 */
+  double cool_to;                       /* degrees Celsius: wait until no thermal zone is hotter; 0: do not */
+  double idle_seconds;                  /* rest so long under the meter, where there is one, before training; 0: none */
   bool resume;                          /* go on from the checkpoint if there is one */
   bool quiet;                           /* no progress */
   const char *profile;                  /* smoke, quick, paper or null: recorded */

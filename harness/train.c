@@ -14,7 +14,7 @@
 /* What the command line can say about where and how. */
 struct places {
   const char *record, *save_weights, *save_scores, *checkpoint;
-  double checkpoint_seconds;
+  double checkpoint_seconds, cool_to, idle_seconds;
   bool resume, quiet;
   int64_t profile_steps;
   int profile_by;
@@ -52,6 +52,20 @@ static const struct ffb_option place_options[] = {
      .offset = PLACE(resume),
      .initial = "false",
      .help = "go on from the checkpoint, where there is one, to the same weights as without the stop"},
+    {.name = "cool_to",
+     .type = FFB_OPTION_NUMBER,
+     .offset = PLACE(cool_to),
+     .initial = "0",
+     .minimum = 0,
+     .maximum = 150,
+     .help = "before training, wait until no thermal zone is hotter than so many degrees Celsius; 0: do not wait"},
+    {.name = "idle_seconds",
+     .type = FFB_OPTION_NUMBER,
+     .offset = PLACE(idle_seconds),
+     .initial = "2",
+     .minimum = 0,
+     .maximum = 600,
+     .help = "before training, where a meter works, measure the power at rest for so long"},
     {.name = "quiet",
      .type = FFB_OPTION_BOOLEAN,
      .offset = PLACE(quiet),
@@ -150,6 +164,18 @@ static void print_energy(const json_t *record) {
     puts("energy       not measured: \"ffbench doctor\" says what is missing");
 }
 
+/* Only where there is something to warn of. */
+static void print_machine(const json_t *record) {
+  const json_t *provenance = json_object_get(record, "provenance");
+  bool shared = json_is_false(json_object_get(provenance, "own_machine"));
+  const char *by = json_string_value(json_object_get(json_object_get(provenance, "conditions"), "throttled_by"));
+  if (shared)
+    printf("machine      other programs used %.0f %% of it meanwhile: time and energy are not this run's own\n",
+           100 * number(record, "provenance", "other_processes_share"));
+  if (json_is_true(json_object_get(provenance, "throttled")))
+    printf("machine      was throttled meanwhile (%s): let it cool, see --cool-to\n", by ? by : "heat");
+}
+
 static void print_summary(const json_t *record, const char *path) {
   char duration[64];
   progress_duration(number(record, "time", "train_seconds"), duration, sizeof duration);
@@ -167,6 +193,7 @@ static void print_summary(const json_t *record, const char *path) {
   printf("\nmemory       %.2f MiB planned, resident peak %.1f MiB\n", number(record, "memory", "peak_bytes") / 0x1p20,
          number(record, "memory", "resident_peak_bytes") / 0x1p20);
   print_energy(record);
+  print_machine(record);
   printf("weights      sha256 %s\n", json_string_value(json_object_get(record, "weights_sha256")));
   printf("record       %s\n", path);
 }
@@ -184,6 +211,8 @@ static int execute(const struct train *train) {
                                 .save_scores = train->places.save_scores,
                                 .checkpoint = train->places.checkpoint,
                                 .checkpoint_seconds = train->places.checkpoint_seconds,
+                                .cool_to = train->places.cool_to,
+                                .idle_seconds = train->places.idle_seconds,
                                 .resume = train->places.resume,
                                 .quiet = train->places.quiet};
   struct ffb_error error;

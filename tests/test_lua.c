@@ -702,6 +702,36 @@ static void report_shows_gaps_and_reasons(void **state) {
   json_decref(result);
 }
 
+/* A meter that saw a part of the time, and a machine that was too hot: the numbers stand, and say so. */
+static void report_marks_joules_and_seconds_that_lack_something(void **state) {
+  (void)state;
+  json_t *only = json_pack("[{s:s, s:s}]", "key", "model", "value", "mlp");
+  json_t *plan = plan_table5("quick", json_pack("{s:O}", "only", only));
+  json_t *cells = hand_made_cells(plan, "mnist"), *cell;
+  size_t index;
+  json_array_foreach(cells, index, cell) {
+    json_t *record = json_object_get(cell, "record");
+    bool odd = index == 3;
+    json_object_set_new(record, "energy",
+                        json_pack("{s:f, s:f, s:f, s:s, s:s}", "joules", odd ? 12345.0 : 70.0, "coverage",
+                                  index ? 0.995 : 0.62, "bridged", 0.001, "source", odd ? "RAPL powercap" : "INA3221",
+                                  "rail", odd ? "package-0" : "VDD_IN"));
+    if (index)
+      json_object_set_new(json_object_get(record, "provenance"), "throttled", json_true());
+  }
+  json_t *result =
+      answer("experiments/table5.lua", "report", "quick", json_pack("{s:o, s:o}", "only", only, "cells", cells));
+  const char *markdown = file_text(result, 0);
+  assert_contains(markdown, "the meter saw only 62 % of the time, and the joules are of that");
+  assert_contains(markdown, "the machine was throttled meanwhile");
+  assert_null(strstr(markdown, "99 % of the time"));
+  assert_contains(markdown, "measured by RAPL powercap (package-0), the others by INA3221 (VDD_IN): not comparable");
+  assert_null(strstr(markdown, "12345"));
+  assert_null(strstr(markdown, "4161.7")); /* the mean of three seeds with it */
+  json_decref(result);
+  json_decref(plan);
+}
+
 /* Each network has its own verdicts; quick says nothing of what convolutional networks learn, but of what they cost. */
 static void verdicts_name_their_network(void **state) {
   (void)state;
@@ -1391,6 +1421,7 @@ int main(void) {
       cmocka_unit_test(table5_averages_check_but_one),
       cmocka_unit_test(other_tables_are_there),
       cmocka_unit_test(report_shows_gaps_and_reasons),
+      cmocka_unit_test(report_marks_joules_and_seconds_that_lack_something),
       cmocka_unit_test(verdicts_name_their_network),
       cmocka_unit_test(averages_are_over_the_networks),
       cmocka_unit_test(doubtful_records_are_marked_in_every_table),

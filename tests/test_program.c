@@ -26,7 +26,7 @@
 
 #include <cmocka.h>
 
-enum { ARGUMENTS = 48, NAMES = 48, OUTPUT_BYTES = 32768 };
+enum { ARGUMENTS = 48, NAMES = 64, OUTPUT_BYTES = 32768 };
 
 #define PROGRAM   FFB_BUILD_DIRECTORY "/ffbench"
 #define COUNTING  (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
@@ -226,7 +226,7 @@ static void help_tells_the_options(void **state) {
 
 static void list_shows_everything(void **state) {
   static const char *const names[] = {"bp_fp32", "bp_int8",          "bp_ui8",    "bp_gdai8", "ff_int8", "mlp",
-                                      "mnist",   "synthetic_digits", "reference", "ina3221",  "rapl"};
+                                      "mnist",   "synthetic_digits", "reference", "ina3221",  "rapl",    "nvml"};
   (void)state;
   struct result result = RUN("list");
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -864,6 +864,99 @@ static void killed_ff_int8_ends_with_the_same_weights(void **state) {
                  KILLED("--algorithm", "ff_int8", "--epochs", "60", "--set", "negatives_drawn=once"), 3);
 }
 
+/* ---- energy --------------------------------------------------------------------------------------------------------
+ */
+
+/* A Jetson module that draws 7.52 W, for the programs that are started from now on. */
+static void make_module(void) {
+  char command[2 * PATH_MAX];
+  snprintf(command, sizeof command,
+           "folder=%s/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon0 && mkdir -p $folder && cd $folder &&"
+           " echo VDD_IN > in1_label && echo 5000 > in1_input && echo 1504 > curr1_input",
+           in("sys"));
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  assert_int_equal(setenv("FFBENCH_SYSFS", in("sys"), 1), 0);
+}
+
+/* Trapezoids between good readings of a span that lie no more than five intervals apart, as docs/record.md says. */
+static double joules_of_readings(const char *path, double interval, int *pauses) {
+  char line[128];
+  bool has_last = false;
+  double joules = 0, last_time = 0, last_watts = 0, time, watts;
+  gzFile file = gzopen(path, "r");
+  assert_non_null(file);
+  *pauses = 0;
+  while (gzgets(file, line, sizeof line)) {
+    bool pause = strcmp(line, "pause\n") == 0;
+    *pauses += pause;
+    has_last = has_last && !pause;
+    if (*line == '#' || sscanf(line, "%lf %lf", &time, &watts) != 2)
+      continue;
+    if (has_last && time - last_time <= 5 * interval + 1e-9)
+      joules += 0.5 * (time - last_time) * (watts + last_watts);
+    has_last = true;
+    last_time = time;
+    last_watts = watts;
+  }
+  gzclose(file);
+  return joules;
+}
+
+static void compute_energy_again(const char *record_path, const char *readings_path, int least_pauses) {
+  int pauses;
+  json_t *record = load(record_path);
+  const json_t *energy = field(record, "energy");
+  if (!json_is_number(field(energy, "joules")))
+    fail_msg("%s", json_string_value(field(energy, "reason")));
+  double joules = json_number_value(field(energy, "joules"));
+  assert_string_equal(json_string_value(field(energy, "readings_file")), strrchr(readings_path, '/') + 1);
+  assert_string_equal(json_string_value(field(energy, "rail")), "VDD_IN");
+  assert_string_equal(json_string_value(field(energy, "scope")), "module");
+  double again = joules_of_readings(readings_path, json_number_value(field(energy, "interval_seconds")), &pauses);
+  assert_float_equal(again / joules, 1, 1e-4);
+  assert_float_equal(json_number_value(field(energy, "mean_watts")), 7.52, 1e-4);
+  assert_true(pauses >= least_pauses);
+  json_decref(record);
+}
+
+static void energy_can_be_computed_again(void **state) {
+  (void)state;
+  make_module();
+  assert_succeeds(RUN("train", "--plugin", COUNTING, SMALL, NETWORK, EPOCHS, "--set", "microseconds=4000",
+                      "--idle-seconds", "0.2", "--record", in("joules.json"), "--quiet"));
+  unsetenv("FFBENCH_SYSFS");
+  compute_energy_again(in("joules.json"), in("joules.readings.gz"), 1);
+  json_t *record = load(in("joules.json"));
+  assert_float_equal(json_number_value(field(record, "energy.idle.watts")), 7.52, 1e-4);
+  assert_true(json_number_value(field(record, "energy.idle.seconds")) >= 0.2);
+  assert_true(json_is_null(field(record, "cool_down")));
+  assert_true(json_number_value(field(record, "provenance.conditions.looks")) >= 1);
+  json_decref(record);
+  /* The same run where nothing measures leaves no readings of another. */
+  assert_int_equal(setenv("FFBENCH_SYSFS", in("nothing-here"), 1), 0);
+  assert_succeeds(RUN("train", "--plugin", COUNTING, SMALL, NETWORK, EPOCHS, "--cool-to", "40", "--record",
+                      in("joules.json"), "--quiet"));
+  unsetenv("FFBENCH_SYSFS");
+  record = load(in("joules.json"));
+  assert_true(json_is_null(field(record, "energy.joules")));
+  assert_true(json_is_null(field(record, "energy.readings_file")));
+  assert_true(json_is_null(field(record, "energy.idle")));
+  assert_true(json_is_false(field(record, "cool_down.reached")));
+  assert_true(json_number_value(field(record, "cool_down.waited_seconds")) < 60); /* no zone: nothing to wait for */
+  json_decref(record);
+  assert_false(exists(in("joules.readings.gz")));
+}
+
+/* What was trained twice counts once, in the readings too. */
+static void energy_of_a_killed_run_can_be_computed_again(void **state) {
+  (void)state;
+  make_module();
+  kill_until_done(KILLED("--plugin", COUNTING, "--epochs", "3", "--set", "microseconds=8000", "--idle-seconds", "0"),
+                  5);
+  unsetenv("FFBENCH_SYSFS");
+  compute_energy_again(in("killed.json"), in("killed.readings.gz"), 3);
+}
+
 /* ---- gradients -----------------------------------------------------------------------------------------------------
  */
 
@@ -1483,6 +1576,8 @@ int main(void) {
       CASE(profile_shows_every_call),
       CASE(floors_leave_padding_out),
       CASE(reports_are_embedded_in_documents),
+      CASE(energy_can_be_computed_again),
+      CASE(energy_of_a_killed_run_can_be_computed_again),
       CASE(documents_say_what_their_reports_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

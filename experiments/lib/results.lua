@@ -50,6 +50,31 @@ local function shared_machine(record)
     and "other programs used more than 5 % of the machine meanwhile" or nil
 end
 
+local function throttled(record)
+  return at_path(record, "provenance.throttled") == true and "the machine was throttled meanwhile" or nil
+end
+
+-- Joules belong to the time that the meter saw, so they are too low by the rest.
+local function partly_seen(record)
+  local coverage, bridged = at_path(record, "energy.coverage"), at_path(record, "energy.bridged") or 0
+  if type(coverage) == "number" and coverage + bridged < 0.99 then
+    return ("the meter saw only %.0f %% of the time, and the joules are of that"):format(100 * (coverage + bridged))
+  end
+end
+
+-- The first thing to say, of several.
+local function first_of(...)
+  local caveats = { ... }
+  return function(record)
+    for _, caveat in ipairs(caveats) do
+      local text = caveat(record)
+      if text then
+        return text
+      end
+    end
+  end
+end
+
 local function older_peak(record)
   return at_path(record, "memory.resident_peak_of_this_run") == false
     and "the peak of the whole process, which an earlier run may have set" or nil
@@ -75,7 +100,11 @@ end
 
 -- What depends on who else used the machine.
 local function cost(title, unit, read, why)
-  return { title = title, unit = unit, read = read, why = why, caveat = shared_machine, wants_own_machine = true }
+  local caveat = first_of(shared_machine, throttled)
+  if unit == "J" then
+    caveat = first_of(partly_seen, caveat)
+  end
+  return { title = title, unit = unit, read = read, why = why, caveat = caveat, wants_own_machine = true }
 end
 
 -- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
@@ -429,6 +458,44 @@ local function new_row(results, model, row, plan, input)
   return made
 end
 
+-- ---- one meter for a table ----------------------------------------------------------------------------------------
+
+local function meter_of(record)
+  local energy = record and record.energy or {}
+  return type(energy.joules) == "number" and energy.source and ("%s (%s)"):format(energy.source, energy.rail) or nil
+end
+
+-- The meter that most records have; the first of those where several do.
+local function usual_meter(rows)
+  local counts, usual = {}, nil
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local meter = meter_of(cell.record)
+      if meter then
+        counts[meter] = (counts[meter] or 0) + 1
+        usual = (not usual or counts[meter] > counts[usual]) and meter or usual
+      end
+    end
+  end
+  return usual
+end
+
+-- Joules of a module and of a processor do not belong into one column: those of another meter are left out, with the reason.
+local function leave_out_other_meters(rows)
+  local usual = usual_meter(rows)
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local meter = meter_of(cell.record)
+      if meter and meter ~= usual then
+        cell.record.energy = { reason = ("measured by %s, the others by %s: not comparable"):format(meter, usual) }
+        for _, epoch in ipairs(cell.record.epochs or {}) do
+          epoch.joules = nil
+        end
+      end
+    end
+  end
+end
+
 local results = { metrics = metrics, metric = metric_of, finders = finders,
   at_path = at_path, data_kind = data_kind, doubts_of = doubts_of, number_text = number_text, digits_of = digits_of,
   trace_mark = trace_mark }
@@ -448,6 +515,7 @@ function results.new(plan, input, traces)
         entry.rows[#entry.rows + 1] = new
       end
     end
+    leave_out_other_meters(entry.rows)
     if #entry.rows > 0 then
       made.models[#made.models + 1] = entry
     end

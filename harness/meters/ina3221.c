@@ -4,6 +4,7 @@
  * gives in_power*_input [mW]. */
 #include "base/memory.h"
 #include "harness/meters/meter.h"
+#include "harness/meters/still.h"
 #include "harness/meters/sysfs.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ struct layout {
   struct file_name milliwatts; /* absent: power is the product of the two above */
   struct file_name shunt;      /* resistor in micro-ohm, where the driver tells */
   struct file_name enable;     /* where a channel can be switched */
+  const char *refresh;         /* file that says how often the registers change, in milliseconds */
 };
 
 static const struct layout layouts[] = {
@@ -47,6 +49,7 @@ static const struct layout layouts[] = {
         .milliamperes = {"curr", "_input"},
         .shunt = {"shunt", "_resistor"},
         .enable = {"in", "_enable"},
+        .refresh = "update_interval",
     },
     {
         .source = "INA3221 iio",
@@ -66,10 +69,18 @@ struct channel {
   int number;
 };
 
+/* What was read of a rail last, in the driver's own units. */
+struct registers {
+  double first, second; /* mV and mA, or mW alone */
+};
+
 struct ina3221 {
   struct meter_system system;
   const struct layout *layout;
   struct channel rails[MAXIMUM_RAILS];
+  struct registers last[MAXIMUM_RAILS];
+  struct meter_still still[MAXIMUM_RAILS];
+  struct meter_still_rule still_rule;
   size_t rail_count;
 };
 
@@ -111,32 +122,52 @@ static bool read_channel(const struct meter_system *system, const struct channel
   return !failure->code;
 }
 
-static bool read_rail(const struct ina3221 *ina, const struct channel *rail, double *watts, struct failure *failure) {
+static bool read_rail(const struct ina3221 *ina, const struct channel *rail, double *watts, struct registers *registers,
+                      struct failure *failure) {
   const struct layout *layout = ina->layout;
+  *registers = (struct registers){0};
   if (layout->milliwatts.before) {
-    bool good = read_channel(&ina->system, rail, layout->milliwatts, watts, failure);
-    *watts *= 1e-3;
+    bool good = read_channel(&ina->system, rail, layout->milliwatts, &registers->first, failure);
+    *watts = registers->first * 1e-3;
     return good;
   }
-  double millivolts, milliamperes;
-  if (!read_channel(&ina->system, rail, layout->millivolts, &millivolts, failure) ||
-      !read_channel(&ina->system, rail, layout->milliamperes, &milliamperes, failure))
+  if (!read_channel(&ina->system, rail, layout->millivolts, &registers->first, failure) ||
+      !read_channel(&ina->system, rail, layout->milliamperes, &registers->second, failure))
     return false;
-  *watts = millivolts * milliamperes * 1e-6;
+  *watts = registers->first * registers->second * 1e-6;
   return true;
 }
 
 /* All rails or nothing: a sum that lacks one would be a wrong number. */
-static bool read_module(const struct ina3221 *ina, double *watts, struct failure *failure) {
+static bool read_module(const struct ina3221 *ina, double *watts, struct registers registers[MAXIMUM_RAILS],
+                        struct failure *failure) {
   double sum = 0;
   for (size_t i = 0; i < ina->rail_count; i++) {
     double part;
-    if (!read_rail(ina, &ina->rails[i], &part, failure))
+    if (!read_rail(ina, &ina->rails[i], &part, &registers[i], failure))
       return false;
     sum += part;
   }
   *watts = sum;
   return true;
+}
+
+/* The rail whose registers have stopped, or null. The last bits of a living one never rest. */
+static const struct channel *find_stopped(struct ina3221 *ina, const struct registers now[MAXIMUM_RAILS],
+                                          size_t *doubtful) {
+  const struct channel *stopped = NULL;
+  double time = ina->system.now(ina->system.context);
+  *doubtful = 0;
+  for (size_t i = 0; i < ina->rail_count; i++) {
+    size_t count;
+    bool same = now[i].first == ina->last[i].first && now[i].second == ina->last[i].second;
+    ina->last[i] = now[i];
+    if (meter_still_note(&ina->still[i], &ina->still_rule, same, time, &count))
+      stopped = &ina->rails[i];
+    if (count > *doubtful)
+      *doubtful = count;
+  }
+  return stopped;
 }
 
 /* The converter's steps, 8 mV and 40 uV over the shunt, as watts at the present operating point. */
@@ -213,6 +244,21 @@ static void describe(const struct ina3221 *ina, struct meter_properties *propert
                              ina->rails[i].label);
 }
 
+/* Averaging over up to 1024 conversions can make one number last for seconds. */
+static struct meter_still_rule rule_of_stillness(const struct ina3221 *ina) {
+  enum { LEAST_READINGS = 100 };
+  const double usual_seconds = 5, refreshes = 10, unseen_seconds = 1;
+  char path[METER_SYSFS_PATH];
+  long long milliseconds = 0;
+  if (ina->layout->refresh && meter_sysfs_join(path, ina->rails[0].folder, ina->layout->refresh) &&
+      (meter_sysfs_number(&ina->system, path, &milliseconds) || milliseconds < 0))
+    milliseconds = 0;
+  double slow = refreshes * 1e-3 * (double)milliseconds;
+  return (struct meter_still_rule){.seconds = slow > usual_seconds ? slow : usual_seconds,
+                                   .readings = LEAST_READINGS,
+                                   .unseen_seconds = unseen_seconds};
+}
+
 static enum meter_state no_rail(const struct survey *survey, struct meter_problem *problem) {
   char labels[128] = "";
   for (size_t i = 0; i < survey->count; i++) {
@@ -250,6 +296,7 @@ static enum meter_state ina3221_try(struct ina3221 *ina, struct meter_properties
                                     struct meter_problem *problem) {
   struct survey survey = {0};
   struct failure failure = {0};
+  struct registers registers[MAXIMUM_RAILS];
   double watts;
   for (size_t i = 0; i < LAYOUTS && !survey.devices; i++) {
     ina->layout = &layouts[i];
@@ -265,8 +312,9 @@ static enum meter_state ina3221_try(struct ina3221 *ina, struct meter_properties
     matched = match_board(&survey, boards[i], ina);
   if (!matched)
     return no_rail(&survey, problem);
-  if (!read_module(ina, &watts, &failure))
+  if (!read_module(ina, &watts, registers, &failure))
     return unreadable(ina, &failure, problem);
+  ina->still_rule = rule_of_stillness(ina);
   describe(ina, properties);
   return METER_WORKS;
 }
@@ -288,11 +336,15 @@ static enum meter_state ina3221_open(const struct meter_system *system, void **h
   return state;
 }
 
-static bool ina3221_read(void *handle, double *value, struct ffb_error *error) {
+static bool ina3221_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
+  struct ina3221 *ina = handle;
   struct failure failure = {0};
-  if (read_module(handle, value, &failure))
-    return true;
-  return ffb_fail(error, "%s %s: %s", failure.label, failure.file, meter_sysfs_words(failure.code));
+  struct registers registers[MAXIMUM_RAILS];
+  if (!read_module(ina, &reading->value, registers, &failure))
+    return ffb_fail(error, "%s %s: %s", failure.label, failure.file, meter_sysfs_words(failure.code));
+  const struct channel *stopped = find_stopped(ina, registers, &reading->doubtful);
+  reading->stopped = stopped != NULL;
+  return !stopped || ffb_fail(error, "%s: the register has stopped", stopped->label);
 }
 
 static void ina3221_close(void *handle) {
@@ -303,6 +355,7 @@ const struct meter meter_ina3221 = {
     .name = "ina3221",
     .description = "power of a Jetson module, from its INA3221 monitor",
     .kind = METER_POWER,
+    .scope = METER_MODULE,
     .open = ina3221_open,
     .read = ina3221_read,
     .close = ina3221_close,

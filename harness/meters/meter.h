@@ -19,6 +19,15 @@ enum meter_kind {
   METER_COUNTER, /* a reading is joules since an arbitrary start; wraps are undone by the meter */
 };
 
+/* What a meter sees. Numbers of different scopes are never added, nor does one stand for another. */
+enum meter_scope {
+  METER_MODULE,    /* a whole board: whatever works on it is in it */
+  METER_PROCESSOR, /* the processor packages */
+  METER_GPU,       /* one graphics card */
+};
+/* "module", "processor", "gpu" */
+const char *meter_scope_name(enum meter_scope scope);
+
 enum meter_state {
   METER_WORKS,
   METER_ABSENT,     /* no such device, driver or rail on this machine */
@@ -28,6 +37,8 @@ enum meter_state {
 /* The world as meters see it; tests replace any part. meter_system_default gives the real one. */
 struct meter_system {
   const char *sysfs;            /* where sysfs is mounted: "/sys", or the root of a fake tree; must outlive its users */
+  const char *state;            /* where programs keep their state: "/var/lib"; null: not looked for */
+  const char *nvml;             /* NVIDIA's library, for dlopen; null: none is looked for */
   void *context;                /* handed to the functions below */
   double (*now)(void *context); /* seconds, monotonic */
   /* The content of a small file without trailing white space; 0 or an errno. Called from several threads. */
@@ -48,35 +59,46 @@ struct meter_problem {
   char remedy[384]; /* the exact command that mends it; empty where there is none */
 };
 
+struct meter_reading {
+  double value; /* W or J, where the reading is good */
+  /* Where it is not: whether the register gives the same number for so long that it must have stopped, and how many
+   * good readings before this one came from it then. A counter's next good reading says nothing of that time. */
+  bool stopped;
+  size_t doubtful;
+};
+
 /* All hooks are required. */
 struct meter {
   const char *name; /* as in `ffbench list meters` */
   const char *description;
   enum meter_kind kind;
+  enum meter_scope scope;
   /* Find the device and take a trial reading. METER_WORKS sets *handle and the properties; otherwise the problem. */
   enum meter_state (*open)(const struct meter_system *system, void **handle, struct meter_properties *properties,
                            struct meter_problem *problem);
   /* One reading, in W or J. A fault is false with a short text that is the same each time the same thing fails,
    * because a window counts faults by their text. Calls are serialised by the session. */
-  bool (*read)(void *handle, double *value, struct ffb_error *error);
+  bool (*read)(void *handle, struct meter_reading *reading, struct ffb_error *error);
   void (*close)(void *handle);
 };
 
 extern const struct meter meter_ina3221;
 extern const struct meter meter_rapl;
+extern const struct meter meter_nvml;
 
 /* Every meter in the program, the preferred first; a null pointer ends the list. */
 const struct meter *const *meter_list(void);
 
-/* The real clock and files. A null sysfs means "/sys"; the program passes $FFBENCH_SYSFS. */
+/* The real clock and files. A null sysfs means "/sys", with the machine's own NVML; the program passes $FFBENCH_SYSFS.
+ */
 struct meter_system meter_system_default(const char *sysfs);
 
 /* What `ffbench list meters` and `ffbench doctor` say about one meter. */
 struct meter_report {
   enum meter_state state;
-  struct meter_properties properties; /* where it works */
-  struct meter_problem problem;       /* where it does not */
-  double read_seconds;                /* median cost of one reading, over a few; 0 where it does not work */
+  struct meter_properties properties;     /* where it works */
+  struct meter_problem problem;           /* where it does not */
+  double read_seconds, processor_seconds; /* of one reading, medians of a few: how long it took, and of a processor */
 };
 void meter_examine(const struct meter *meter, const struct meter_system *system, struct meter_report *report);
 
@@ -90,11 +112,14 @@ struct meter_session {
   pthread_mutex_t reading;
 };
 
-/* Open the first meter of the list that works. No meter is not an error: the session then gives its reason, and
- * windows made from it give results that are not measured. Null only when memory runs out. */
-struct meter_session *meter_session_open(const struct meter_system *system, struct ffb_error *error);
+/* Open the first meter of the list that works and sees the device that will be at work (METER_PROCESSOR or METER_GPU).
+ * No meter is not an error: the session then gives its reason, and windows made from it give results that are not
+ * measured. Null only when memory runs out. */
+struct meter_session *meter_session_open(const struct meter_system *system, enum meter_scope device,
+                                         struct ffb_error *error);
 /* One reading with its time (the middle of the call). Safe from several threads. Requires session->meter. */
-bool meter_session_read(struct meter_session *session, double *seconds, double *value, struct ffb_error *error);
+bool meter_session_read(struct meter_session *session, double *seconds, struct meter_reading *reading,
+                        struct ffb_error *error);
 void meter_session_close(struct meter_session *session);
 
 #endif

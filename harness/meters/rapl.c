@@ -6,6 +6,7 @@
  * is outside a package and is not counted: many machines do not have that zone. */
 #include "base/memory.h"
 #include "harness/meters/meter.h"
+#include "harness/meters/still.h"
 #include "harness/meters/sysfs.h"
 
 #include <errno.h>
@@ -19,6 +20,9 @@ enum { MAXIMUM_ZONES = 16, ZONE_NAME = 32 };
 /* More than any processor package draws: bounds how soon a counter can wrap. */
 static const double package_limit_watts = 1000;
 
+/* A counter moves every millisecond, as no package draws nothing. */
+static const struct meter_still_rule still_rule = {.seconds = 0.5, .readings = 1, .unseen_seconds = INFINITY};
+
 static const char *const control_types[] = {"intel-rapl", "intel-rapl-mmio"};
 enum { CONTROL_TYPES = sizeof control_types / sizeof *control_types };
 
@@ -28,6 +32,7 @@ struct zone {
   long long range;               /* the counter goes from 0 to range */
   long long last;
   double joules; /* since open, wraps undone */
+  struct meter_still still;
 };
 
 struct rapl {
@@ -79,7 +84,8 @@ static int read_zone(const struct rapl *rapl, const struct zone *zone, long long
 }
 
 /* Read every zone, and only then advance any, so that a failure leaves the sum as it was. */
-static int advance(struct rapl *rapl, const struct zone **failed) {
+static int advance(struct rapl *rapl, const struct zone **failed, struct meter_reading *reading) {
+  double time = rapl->system.now(rapl->system.context);
   long long now[MAXIMUM_ZONES] = {0};
   for (size_t i = 0; i < rapl->zone_count; i++) {
     int code = read_zone(rapl, &rapl->zones[i], &now[i]);
@@ -93,6 +99,13 @@ static int advance(struct rapl *rapl, const struct zone **failed) {
     long long step = now[i] - zone->last;
     zone->joules += 1e-6 * (double)(step >= 0 ? step : step + zone->range);
     zone->last = now[i];
+    size_t doubtful;
+    if (meter_still_note(&zone->still, &still_rule, step == 0, time, &doubtful)) {
+      reading->stopped = true;
+      *failed = zone;
+    }
+    if (doubtful > reading->doubtful)
+      reading->doubtful = doubtful;
   }
   return 0;
 }
@@ -171,15 +184,16 @@ static enum meter_state rapl_open(const struct meter_system *system, void **hand
   return state;
 }
 
-static bool rapl_read(void *handle, double *value, struct ffb_error *error) {
+static bool rapl_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
   struct rapl *rapl = handle;
   const struct zone *failed = NULL;
-  int code = advance(rapl, &failed);
+  int code = advance(rapl, &failed, reading);
   if (code)
     return ffb_fail(error, "%s energy_uj: %s", failed->name, meter_sysfs_words(code));
-  *value = 0;
+  if (reading->stopped)
+    return ffb_fail(error, "%s energy_uj: the counter has stopped", failed->name);
   for (size_t i = 0; i < rapl->zone_count; i++)
-    *value += rapl->zones[i].joules;
+    reading->value += rapl->zones[i].joules;
   return true;
 }
 
@@ -191,6 +205,7 @@ const struct meter meter_rapl = {
     .name = "rapl",
     .description = "energy of the processor packages, from the RAPL counters of Intel and AMD",
     .kind = METER_COUNTER,
+    .scope = METER_PROCESSOR,
     .open = rapl_open,
     .read = rapl_read,
     .close = rapl_close,

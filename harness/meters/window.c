@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { FAULT_KINDS = 8, FAULT_TEXT = 96, BRIDGED_INTERVALS = 5 };
+enum { FAULT_KINDS = 8, FAULT_TEXT = 96 };
 
 struct fault {
   char text[FAULT_TEXT];
@@ -19,14 +19,14 @@ struct fault {
 struct reading {
   bool good;
   double time;
-  double value;
+  struct meter_reading taken;
   char fault[FAULT_TEXT];
 };
 
 struct totals {
-  double joules;
-  double seconds, covered, bridged; /* seconds holds closed spans only */
-  uint64_t samples, faults;
+  double seconds; /* closed spans only */
+  struct meter_integral integral;
+  uint64_t faults;
   struct fault kinds[FAULT_KINDS];
 };
 
@@ -43,9 +43,12 @@ struct meter_window {
   bool running;
   uint64_t span; /* counts resumes, so that a reading that began in another span is dropped */
   double span_start;
-  bool has_last, failed_since_last;
-  double last_time, last_value;
+  bool span_is_new;     /* no reading of it was entered yet */
+  uint64_t span_micros; /* from its start to the last reading */
+  double counter;       /* the last good reading of a counter */
   struct totals totals;
+  struct meter_log own_log, *log;
+  size_t log_start; /* what lies before is not of this window */
 };
 
 static double now(const struct meter_window *window) {
@@ -53,8 +56,8 @@ static double now(const struct meter_window *window) {
   return system->now(system->context);
 }
 
-static void note_fault(struct totals *totals, const char *text) {
-  totals->faults++;
+static void note_faults(struct totals *totals, const char *text, uint64_t count) {
+  totals->faults += count;
   size_t i = 0;
   while (i < FAULT_KINDS - 1 && totals->kinds[i].count && strcmp(totals->kinds[i].text, text) != 0)
     i++;
@@ -62,12 +65,16 @@ static void note_fault(struct totals *totals, const char *text) {
     text = "other faults";
   if (!totals->kinds[i].count)
     snprintf(totals->kinds[i].text, FAULT_TEXT, "%s", text);
-  totals->kinds[i].count++;
+  totals->kinds[i].count += count;
+}
+
+static void note_fault(struct totals *totals, const char *text) {
+  note_faults(totals, text, 1);
 }
 
 static void take(struct meter_window *window, struct reading *reading) {
   struct ffb_error error;
-  reading->good = meter_session_read(window->session, &reading->time, &reading->value, &error);
+  reading->good = meter_session_read(window->session, &reading->time, &reading->taken, &error);
   reading->fault[0] = '\0';
   if (!reading->good)
     snprintf(reading->fault, FAULT_TEXT, "%.*s", FAULT_TEXT - 1, error.message);
@@ -77,57 +84,82 @@ static bool believable_power(const struct meter_window *window, double watts) {
   return watts >= 0 && watts <= window->session->properties.limit_watts;
 }
 
-/* A second of slack: a counter is refreshed at its own pace, so a short step may carry the energy of a longer one. */
-static bool believable_step(const struct meter_window *window, double joules, double seconds) {
-  return joules >= 0 && joules <= window->session->properties.limit_watts * (seconds + 1);
+static struct meter_rule rule_of(const struct meter_window *window) {
+  const struct meter_properties *properties = &window->session->properties;
+  return (struct meter_rule){.kind = window->session->meter->kind,
+                             .interval_seconds = window->interval,
+                             .wrap_seconds = properties->wrap_seconds,
+                             .limit_watts = properties->limit_watts};
 }
 
-static void add_power_step(struct meter_window *window, double seconds, double watts) {
-  if (seconds > BRIDGED_INTERVALS * window->interval) {
-    note_fault(&window->totals, "gap between readings, not bridged");
+/* The last readings, which looked good, came from a register that had stopped: strike them out and add up anew. */
+static void strike_out(struct meter_window *window, size_t count, const char *fault) {
+  struct meter_rule rule = rule_of(window);
+  struct meter_log *log = window->log;
+  size_t struck = 0;
+  if (log->full)
     return;
-  }
-  window->totals.joules += 0.5 * (window->last_value + watts) * seconds;
-  if (window->failed_since_last)
-    window->totals.bridged += seconds;
-  else
-    window->totals.covered += seconds;
+  for (size_t i = log->count; i > window->log_start && struck < count; i--)
+    if (isfinite(log->entries[i - 1].value)) {
+      log->entries[i - 1].value = METER_FAILED;
+      struck++;
+    }
+  note_faults(&window->totals, fault, struck);
+  window->totals.integral = (struct meter_integral){0};
+  for (size_t i = window->log_start; i < log->count; i++)
+    meter_integral_add(&window->totals.integral, &rule, log->entries[i]);
 }
 
-static void add_counter_step(struct meter_window *window, double seconds, double joules) {
-  double step = joules - window->last_value;
-  if (seconds >= window->session->properties.wrap_seconds)
-    note_fault(&window->totals, "gap in which the counter may have wrapped unseen");
-  else if (!believable_step(window, step, seconds))
-    note_fault(&window->totals, "the counter jumped");
-  else {
-    window->totals.joules += step;
-    window->totals.covered += seconds;
+/* Microseconds are rounded from the span's start, so that their sum does not drift. */
+static uint32_t micros_since_last(struct meter_window *window, double time) {
+  const uint64_t longest = METER_SPAN_STARTS - 1;
+  uint64_t before = window->span_micros;
+  if (window->span_is_new) {
+    window->span_is_new = false;
+    window->span_micros = 0;
+    return METER_SPAN_STARTS;
   }
+  window->span_micros = (uint64_t)fmax((double)before, round(1e6 * (time - window->span_start)));
+  return (uint32_t)(window->span_micros - before < longest ? window->span_micros - before : longest);
+}
+
+static void enter(struct meter_window *window, struct meter_entry entry) {
+  static const char *const faults[] = {[METER_STEP_GAP] = "gap between readings, not bridged",
+                                       [METER_STEP_WRAPPED] = "gap in which the counter may have wrapped unseen",
+                                       [METER_STEP_JUMPED] = "the counter jumped"};
+  struct meter_rule rule = rule_of(window);
+  meter_log_add(window->log, entry);
+  enum meter_step step = meter_integral_add(&window->totals.integral, &rule, entry);
+  if (step != METER_STEP_NONE && step != METER_STEP_GOOD)
+    note_fault(&window->totals, faults[step]);
+}
+
+static float value_to_enter(struct meter_window *window, const struct reading *reading) {
+  double value = reading->taken.value, before = window->counter;
+  if (window->session->meter->kind == METER_POWER)
+    return (float)value;
+  window->counter = value;
+  return window->totals.integral.has_last ? (float)(value - before) : 0;
 }
 
 static void push(struct meter_window *window, const struct reading *reading) {
   bool power = window->session->meter->kind == METER_POWER;
   const char *fault = reading->good ? NULL : reading->fault;
-  if (!fault && power && !believable_power(window, reading->value))
+  bool stopped = fault && reading->taken.stopped;
+  if (!fault && power && !believable_power(window, reading->taken.value))
     fault = "power outside its range";
-  if (fault) {
+  if (stopped)
+    strike_out(window, reading->taken.doubtful, fault);
+  struct meter_entry entry = {.microseconds = micros_since_last(window, reading->time), .value = METER_FAILED};
+  if (entry.microseconds == METER_SPAN_STARTS)
+    window->totals.integral.has_last = false;
+  if (!fault)
+    entry.value = value_to_enter(window, reading);
+  else if (stopped)
+    entry.value = METER_LOST;
+  if (fault)
     note_fault(&window->totals, fault);
-    window->failed_since_last = true;
-    return;
-  }
-  window->totals.samples++;
-  double seconds = reading->time - window->last_time;
-  if (window->has_last && seconds > 0) {
-    if (power)
-      add_power_step(window, seconds, reading->value);
-    else
-      add_counter_step(window, seconds, reading->value);
-  }
-  window->has_last = true;
-  window->failed_since_last = false;
-  window->last_time = reading->time;
-  window->last_value = reading->value;
+  enter(window, entry);
 }
 
 void meter_window_sample(struct meter_window *window) {
@@ -217,6 +249,7 @@ struct meter_window *meter_window_create(struct meter_session *session, const st
   window->interval =
       options && options->interval_seconds > 0 ? options->interval_seconds : session->properties.interval_seconds;
   window->caller_samples = options && options->caller_samples;
+  window->log = options && options->log ? options->log : &window->own_log;
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -232,6 +265,8 @@ void meter_window_begin(struct meter_window *window) {
   pthread_mutex_lock(&window->lock);
   window->running = false;
   window->totals = (struct totals){0};
+  window->own_log.count = 0;
+  window->log_start = window->log->count;
   if (window->session->meter && !window->caller_samples && !window->thread_runs)
     note_fault(&window->totals, "the sampling thread did not start");
   pthread_mutex_unlock(&window->lock);
@@ -249,8 +284,7 @@ void meter_window_resume(struct meter_window *window) {
   if (window->session->meter)
     take(window, &reading);
   pthread_mutex_lock(&window->lock);
-  window->has_last = false;
-  window->failed_since_last = false;
+  window->span_is_new = true;
   window->running = true;
   window->span++;
   reading.time = window->span_start = now(window);
@@ -295,16 +329,18 @@ static void write_measurement(const struct meter_window *window, struct meter_re
   memcpy(result->rail, session->properties.rail, sizeof result->rail);
   result->interval_seconds = window->interval;
   result->resolution = session->properties.resolution;
-  result->samples = totals->samples;
+  result->samples = totals->integral.samples;
+  result->scope = session->meter->scope;
   result->faults = totals->faults;
   write_faults(totals, result->fault_text, sizeof result->fault_text);
-  double known = totals->covered + totals->bridged;
-  if (known > 0 && totals->joules > 0) {
+  const struct meter_integral *integral = &totals->integral;
+  double known = integral->covered + integral->bridged;
+  if (known > 0 && integral->joules > 0) {
     result->measured = true;
-    result->joules = totals->joules;
-    result->mean_watts = totals->joules / known;
-    result->coverage = result->seconds > 0 ? fmin(1, totals->covered / result->seconds) : 0;
-    result->bridged = result->seconds > 0 ? fmin(1 - result->coverage, totals->bridged / result->seconds) : 0;
+    result->joules = integral->joules;
+    result->mean_watts = integral->joules / known;
+    result->coverage = result->seconds > 0 ? fmin(1, integral->covered / result->seconds) : 0;
+    result->bridged = result->seconds > 0 ? fmin(1 - result->coverage, integral->bridged / result->seconds) : 0;
   } else if (known > 0) {
     snprintf(result->reason, sizeof result->reason,
              "%s stood at zero for the whole window of %.3g s: too short for this meter, or it is stuck",
@@ -343,5 +379,6 @@ void meter_window_destroy(struct meter_window *window) {
   }
   pthread_cond_destroy(&window->changed);
   pthread_mutex_destroy(&window->lock);
+  meter_log_free(&window->own_log);
   ffb_free(window);
 }

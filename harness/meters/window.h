@@ -11,18 +11,20 @@
  *
  * What was not seen is not guessed. A reading that fails or cannot be true is a fault: counted, named, left out. Where
  * power readings fail for less than five intervals the trapezoid reaches across, and that time is `bridged`; what is
- * longer, an edge that could not be read, and a counter that could have wrapped unseen, add no joules and lower the
- * coverage. So joules belong to (coverage + bridged) * seconds, and mean_watts is taken over just that time. */
+ * longer, an edge that could not be read, a counter that could have wrapped unseen, and what came from a register that
+ * turns out to have stopped, add no joules and lower the coverage. So joules belong to (coverage + bridged) * seconds,
+ * and mean_watts is taken over just that time. */
 #ifndef FFBENCH_HARNESS_METERS_WINDOW_H
 #define FFBENCH_HARNESS_METERS_WINDOW_H
 
-#include "harness/meters/meter.h"
+#include "harness/meters/log.h"
 
 #include <stdint.h>
 
 struct meter_window_options {
   double interval_seconds; /* 0: the meter's own */
   bool caller_samples;     /* start no thread: the caller calls meter_window_sample */
+  struct meter_log *log;   /* readings are added to it, to be read while the window is paused; null: its own */
 };
 
 struct meter_result {
@@ -34,6 +36,7 @@ struct meter_result {
   double mean_watts;
   char source[32];
   char rail[128];
+  enum meter_scope scope;
   double interval_seconds;
   double resolution;    /* W for a power meter, J for a counter */
   uint64_t samples;     /* good readings, edges included */
