@@ -39,7 +39,7 @@ bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, s
 
 /* Everything but the step times. */
 json_t *ledger_json(const struct ledger *ledger);
-/* Into a ledger that was begun; false where a field is missing. Step times come separately. */
+/* Into a ledger that was begun; false where a field is missing or makes no sense. Step times come separately. */
 bool ledger_read(struct ledger *ledger, const json_t *object);
 bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error);
 

@@ -7,10 +7,20 @@
 
 #include "algorithms/trainer.h"
 #include "base/error.h"
+#include "base/sha256.h"
+
+#include <limits.h>
 
 /* Open one object and check magic, version, size, name and required hooks; an error names what is wrong and the
  * remedy. */
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error);
+
+/* The object that a trainer came from: its name without the folder, and the SHA-256 of its bytes when it was opened.
+ * Null for a trainer that plugin_open never gave. */
+struct plugin_file {
+  char name[NAME_MAX + 1], sha256[FFB_SHA256_TEXT];
+};
+const struct plugin_file *plugin_file(const struct ffb_trainer *trainer);
 
 /* The trainer of that name among those that come with the program. An unknown one is a usage error with "did you mean".
  */

@@ -1,6 +1,7 @@
 #include "harness/provenance.h"
 
 #include "base/memory.h"
+#include "harness/plugin.h"
 
 #include <gnu/libc-version.h>
 #include <stdio.h>
@@ -45,6 +46,12 @@ static json_t *describe_backend(const struct assembly *assembly) {
   return object;
 }
 
+/* A trainer is code that ran with the user's rights: which file it was. */
+static json_t *describe_trainer(const struct assembly *assembly) {
+  const struct plugin_file *file = plugin_file(assembly->parts.trainer);
+  return file ? json_pack("{s:s, s:s}", "file", file->name, "sha256", file->sha256) : json_null();
+}
+
 static json_t *list_environment(void) {
   static const char *const names[] = {"OMP_NUM_THREADS",   "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
                                       "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS"};
@@ -74,11 +81,11 @@ json_t *provenance_json(const struct provenance *provenance, const struct assemb
   char finished[METER_UTC_TEXT];
   meter_clock_utc(time(NULL), finished);
   double share = ledger->capacity_seconds > 0 ? ledger->other_seconds / ledger->capacity_seconds : 0;
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:n, s:o, s:o, s:i, s:o, s:o, s:f, s:o, s:{s:s, s:s, s:s}}",
                    "commit", FFB_COMMIT, "dirty", FFB_DIRTY, "compiler", FFB_COMPILER, "flags", FFB_FLAGS, "started",
                    provenance->started, "finished", finished, "machine", machine_json(&provenance->machine), "gpu",
-                   "backend", describe_backend(assembly), "threads", assembly->threads, "environment",
-                   list_environment(), "own_machine", own_machine(ledger), "other_processes_share", share, "throttled",
-                   throttled(provenance), "libraries", "jansson", jansson_version_str(), "zlib", zlibVersion(), "libc",
-                   gnu_get_libc_version());
+                   "backend", describe_backend(assembly), "trainer", describe_trainer(assembly), "threads",
+                   assembly->threads, "environment", list_environment(), "own_machine", own_machine(ledger),
+                   "other_processes_share", share, "throttled", throttled(provenance), "libraries", "jansson",
+                   jansson_version_str(), "zlib", zlibVersion(), "libc", gnu_get_libc_version());
 }
