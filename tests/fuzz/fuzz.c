@@ -121,8 +121,12 @@ struct ffb_plan *fuzz_plan(void) {
   struct ffb_device_request request = {.threads = 1};
   MUST(ffb_backend_reference.open(&device, &request, message, sizeof message));
   MUST(plan = ffb_plan_create(&ffb_backend_reference, device, &error));
-  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-    MUST(ffb_plan_persistent(plan, tensors[i].tag, tensors[i].type, tensors[i].name, tensors[i].shape, &error));
+  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+    struct ffb_tensor *tensor =
+        ffb_plan_persistent(plan, tensors[i].tag, tensors[i].type, tensors[i].name, tensors[i].shape, &error);
+    MUST(tensor);
+    tensor->dimensions = tensors[i].shape[2] > 1 ? FFB_DIMENSIONS : 0; /* kernels lie in another order in a file */
+  }
   MUST(ffb_plan_finish(plan, &error));
   return plan;
 }
