@@ -46,7 +46,7 @@ objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # Everything that compiles waits for this stamp.
 READY := build/.dependencies
 
-.PHONY: all test test-aarch64 ci lint bench data help clean reproduce report check format install-dependencies search doctor
+.PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report check format install-dependencies search doctor
 .DELETE_ON_ERROR:
 all: $(PROGRAM) $(TRAINER_OBJECTS)
 
@@ -140,6 +140,12 @@ endif
 
 lint: $(READY)  ## clang-format, clang-tidy, luacheck, shellcheck
 	@scripts/lint
+
+# Of each target for so long; FUZZ names some of them: idx cifar gzip safetensors checkpoint record command_line experiment.
+FUZZ_SECONDS ?= 60
+FUZZ ?=
+fuzz: $(READY)  ## hostile files, records, command lines and scripts (libFuzzer): FUZZ_SECONDS=600 FUZZ=safetensors
+	@scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 ci:  ## all that CI does: installs its tools, tests, lint, sanitizers, a smoke check
 	@bash .ci/run

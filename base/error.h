@@ -14,7 +14,7 @@ enum ffb_error_kind {
 
 struct ffb_error {
   enum ffb_error_kind kind;
-  char message[1024]; /* one line: what, where, what to do */
+  char message[1024]; /* one line without control characters: what, where, what to do */
 };
 
 /* Record an error and return false, so that `return ffb_fail(error, ...)` reads well. A null error is allowed. */

@@ -202,6 +202,17 @@ static bool parse_choice(const struct ffb_option *option, const char *text, unio
   return fail_value(option, text, wanted, error);
 }
 
+static bool parse_string(const struct ffb_option *option, const char *text, union value *value,
+                         struct ffb_error *error) {
+  size_t length = strlen(text);
+  if ((double)length < option->minimum)
+    return ffb_fail_usage(error, "option %s: the text is empty: %s", option->name, option->help);
+  if (length >= FFB_OPTION_TEXT_BYTES)
+    return fail_value(option, text, "shorter than 4096 bytes", error);
+  value->string = length > 0 ? text : NULL;
+  return true;
+}
+
 static bool parse(const struct ffb_option *option, const char *text, union value *value, struct ffb_error *error) {
   switch (option->type) {
   case FFB_OPTION_BOOLEAN:
@@ -213,8 +224,7 @@ static bool parse(const struct ffb_option *option, const char *text, union value
   case FFB_OPTION_CHOICE:
     return parse_choice(option, text, value, error);
   case FFB_OPTION_STRING:
-    value->string = *text ? text : NULL;
-    return true;
+    return parse_string(option, text, value, error);
   }
   return ffb_fail(error, "option %s has no type", option->name);
 }

@@ -17,12 +17,14 @@ enum ffb_option_type {
   FFB_OPTION_STRING,  /* field: const char *, owned by the struct once set (freed by ffb_options_clear); empty: null */
 };
 
+enum { FFB_OPTION_TEXT_BYTES = 4096 }; /* longest text of a value, with its end */
+
 struct ffb_option {
   const char *name; /* null ends a table */
   enum ffb_option_type type;
   size_t offset;       /* of the field in the value struct */
   const char *initial; /* default, as text; null for a string option without one */
-  double minimum;      /* integer and number: range, both ends allowed */
+  double minimum;      /* integer and number: range, both ends allowed; string: fewest bytes */
   double maximum;
   const char *const *choices;
   const char *help; /* one sentence with the unit */

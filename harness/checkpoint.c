@@ -156,6 +156,9 @@ static bool read_header(struct reader *reader, struct ffb_error *error) {
                                      "ledger", &reader->ledger, "tensors", &reader->tensors, "trainer_bytes",
                                      &trainer_bytes, "steps", &steps, "readings", &readings))
     return damaged(reader, "its header cannot be read", error);
+  size_t room = reader->bytes - reader->at;
+  if (trainer_bytes < 0 || (uint64_t)trainer_bytes > room || steps < 0 || (uint64_t)steps > room / sizeof(float))
+    return damaged(reader, "its header claims more than it holds", error);
   reader->trainer_bytes = (size_t)trainer_bytes;
   reader->steps = (size_t)steps;
   reader->readings = (size_t)readings;

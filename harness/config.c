@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BYTES = 1024 };
-
 #define RUN_FIELD(name) offsetof(struct run_config, name)
 
 const struct ffb_option run_options[] = {
@@ -19,6 +17,7 @@ const struct ffb_option run_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = RUN_FIELD(model),
      .initial = "mlp",
+     .minimum = 1,
      .help = "network to train (\"ffbench list models\")"},
     {.name = "algorithm",
      .type = FFB_OPTION_STRING,
@@ -28,6 +27,7 @@ const struct ffb_option run_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = RUN_FIELD(dataset),
      .initial = "mnist",
+     .minimum = 1,
      .help = "data to train on (\"ffbench list datasets\")"},
     {.name = "data",
      .type = FFB_OPTION_STRING,
@@ -127,6 +127,7 @@ const struct ffb_option run_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = RUN_FIELD(gradient_layers),
      .initial = "first",
+     .minimum = 1,
      .help = "of which layers: first, all, or names such as fc1,fc2"},
     {.name = "histogram_range",
      .type = FFB_OPTION_NUMBER,
@@ -213,7 +214,7 @@ static bool read_set(struct run_config *config, const json_t *object, const char
     return ffb_fail_usage(error, "%s takes a table of options, as in %s = {name = value}", key, key);
   json_object_foreach((json_t *)object, name, value) {
     const struct ffb_option *option = table ? ffb_option_find(table, name) : NULL;
-    char text[TEXT_BYTES], full[FFB_NAME_BYTES + sizeof "model."];
+    char text[FFB_OPTION_TEXT_BYTES], full[FFB_NAME_BYTES + sizeof "model."];
     if (!option)
       return unknown_key(table, owner, name, error);
     if (json_is_null(value))
@@ -227,7 +228,7 @@ static bool read_set(struct run_config *config, const json_t *object, const char
 
 static bool read_field(struct run_config *config, const char *name, const json_t *value, struct ffb_error *error) {
   const struct ffb_option *option = ffb_option_find(run_options, name);
-  char text[TEXT_BYTES];
+  char text[FFB_OPTION_TEXT_BYTES];
   if (!option)
     return unknown_key(run_options, "run", name, error);
   if (json_is_null(value))
@@ -287,7 +288,9 @@ json_t *run_config_json(const struct run_config *config, struct ffb_error *error
   if (ok)
     return object;
   json_decref(object);
-  ffb_fail(error, "out of memory for the configuration: close other programs");
+  ffb_fail(error,
+           "cannot write the configuration down: a text in it is not UTF-8, or memory is short: rename files, or "
+           "close other programs");
   return NULL;
 }
 
@@ -308,7 +311,7 @@ static void print_word(FILE *to, const char *word) {
 }
 
 static void print_option(FILE *to, const struct ffb_option *option, const void *values) {
-  char text[TEXT_BYTES], dashed[FFB_NAME_BYTES];
+  char text[FFB_OPTION_TEXT_BYTES], dashed[FFB_NAME_BYTES];
   if (!ffb_option_text(option, values, text, sizeof text))
     return;
   snprintf(dashed, sizeof dashed, "%s", option->name);
@@ -321,7 +324,7 @@ static void print_option(FILE *to, const struct ffb_option *option, const void *
 
 static void print_set(FILE *to, const struct ffb_option *table, const void *values, const char *prefix) {
   for (const struct ffb_option *option = table; option && option->name; option++) {
-    char text[TEXT_BYTES], assignment[TEXT_BYTES + 2 * FFB_NAME_BYTES];
+    char text[FFB_OPTION_TEXT_BYTES], assignment[FFB_OPTION_TEXT_BYTES + 2 * FFB_NAME_BYTES];
     if (!ffb_option_changed(option, values) || !ffb_option_text(option, values, text, sizeof text))
       continue;
     snprintf(assignment, sizeof assignment, "%s%s=%s", prefix, option->name, text);

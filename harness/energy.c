@@ -21,6 +21,12 @@ static double number(const json_t *object, const char *key) {
   return json_number_value(json_object_get(object, key));
 }
 
+/* A file may claim any number. */
+static json_int_t count(const json_t *object, const char *key) {
+  double value = number(object, key);
+  return value >= 0 && value < 0x1p53 ? (json_int_t)value : 0;
+}
+
 static bool same_source(const json_t *before, const json_t *now) {
   static const char *const keys[] = {"source", "rail"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -73,6 +79,6 @@ json_t *energy_add(const json_t *before, const json_t *now) {
   json_object_set_new(sum, "mean_watts", json_real(seen > 0 ? joules / seen : 0));
   static const char *const counts[] = {"samples", "faults"};
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-    json_object_set_new(sum, counts[i], json_integer((json_int_t)(number(before, counts[i]) + number(now, counts[i]))));
+    json_object_set_new(sum, counts[i], json_integer(count(before, counts[i]) + count(now, counts[i])));
   return sum;
 }

@@ -31,6 +31,7 @@ static const struct ffb_option place_options[] = {
      .type = FFB_OPTION_STRING,
      .offset = PLACE(results),
      .initial = "results",
+     .minimum = 1,
      .help = "folder for tables; in it records/, plots/ for figures, and checkpoints/ of runs that were stopped"},
     {.name = "backend",
      .type = FFB_OPTION_STRING,

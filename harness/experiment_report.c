@@ -23,9 +23,13 @@ static json_t *read_record(const struct cell *cell, char reason[REASON_BYTES]) {
     return NULL;
   }
   json_t *record = access(cell->path, F_OK) == 0 ? json_load_file(cell->path, 0, &problem) : NULL;
-  if (record_says_finished(record))
+  char wrong[REASON_BYTES / 4];
+  bool sound = record_is_sound(record, wrong, sizeof wrong);
+  if (sound && record_says_finished(record))
     return record;
-  if (record)
+  if (record && !sound)
+    snprintf(reason, REASON_BYTES, "its record is damaged (%s): delete %.300s and run again", wrong, cell->path);
+  else if (record)
     snprintf(reason, REASON_BYTES, "stopped before its end");
   else if (access(cell->path, F_OK) == 0)
     snprintf(reason, REASON_BYTES, "its record is damaged (line %d): delete %.300s and run again", problem.line,
@@ -129,7 +133,8 @@ static bool has_profile(const struct experiment *experiment, struct ffb_error *e
   bool found = false;
   size_t index;
   json_array_foreach(json_object_get(description, "profiles"), index, name) {
-    found = found || strcmp(json_string_value(name), experiment_profile(experiment)) == 0;
+    const char *text = json_string_value(name); /* null where a script changed what tostring does */
+    found = found || (text && strcmp(text, experiment_profile(experiment)) == 0);
   }
   json_decref(description);
   return found;

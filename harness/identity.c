@@ -9,7 +9,7 @@
 
 const char identity_loaded_key[] = "loaded_weights_sha256";
 
-enum { VALUE_BYTES = 1024, NAME_BYTES = 160, DIGITS = 12 };
+enum { NAME_BYTES = 160, DIGITS = 12 };
 
 static void add_text(struct ffb_sha256 *hash, const char *text) {
   ffb_sha256_add(hash, text, strlen(text) + 1);
@@ -27,7 +27,7 @@ static bool is_place(const char *name) {
 static void add_changed(struct ffb_sha256 *hash, const char *prefix, const struct ffb_option *table,
                         const void *values) {
   for (const struct ffb_option *option = table; option && option->name; option++) {
-    char value[VALUE_BYTES];
+    char value[FFB_OPTION_TEXT_BYTES];
     if ((table == run_options && is_place(option->name)) || !ffb_option_changed(option, values) ||
         !ffb_option_text(option, values, value, sizeof value))
       continue;
@@ -89,11 +89,23 @@ json_t *identity_json(const struct run_config *config, const struct parts *parts
 }
 
 static void describe(const char *key, const json_t *there, const json_t *here, char *text, size_t size) {
-  char *mine = json_dumps(here, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
+  char *mine = here ? json_dumps(here, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10)) : NULL;
   char *other = there ? json_dumps(there, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10)) : NULL;
-  snprintf(text, size, "%s is %.80s there and %.80s here", key, other ? other : "absent", mine ? mine : "?");
+  snprintf(text, size, "%s is %.80s there and %.80s here", key, other ? other : "absent", mine ? mine : "absent");
   free(mine);
   free(other);
+}
+
+/* Of two objects that differ in nothing that is here: what is there alone. */
+static void describe_extra(const json_t *there, const json_t *here, const char *within, char *text, size_t size) {
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)there, key, value) {
+    char name[NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s", within, key);
+    if (!json_object_get(here, key))
+      describe(name, value, NULL, text, size);
+  }
 }
 
 /* `within` stands in front of the names: "options.". */
@@ -107,9 +119,12 @@ static bool same(const json_t *there, const json_t *here, const char *within, ch
     char name[NAME_BYTES];
     bool nested = json_is_object(value) && json_is_object(other);
     snprintf(name, sizeof name, "%s%s%s", within, key, nested ? "." : "");
+    if (nested && !same(other, value, name, text, size))
+      return false;
     if (nested)
-      return same(other, value, name, text, size);
-    describe(name, other, value, text, size);
+      describe_extra(other, value, name, text, size);
+    else
+      describe(name, other, value, text, size);
     return false;
   }
   return true;

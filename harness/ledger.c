@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const json_int_t most_resumes = 1000000000;
+
 bool ledger_begin(struct ledger *ledger, struct ffb_error *error) {
   *ledger = (struct ledger){.epochs = json_array()};
   return ledger->epochs || ffb_fail(error, "out of memory for the run's history: close other programs");
@@ -80,6 +82,22 @@ static json_t *value_or_null(json_t *value) {
   return json_is_null(value) ? NULL : json_incref(value);
 }
 
+static bool is_list_of_objects(const json_t *list) {
+  size_t index;
+  json_t *item;
+  json_array_foreach((json_t *)list, index, item) if (!json_is_object(item)) return false;
+  return json_is_array(list);
+}
+
+static bool is_object_or_null(const json_t *value) {
+  return json_is_object(value) || json_is_null(value);
+}
+
+static bool is_history(const json_t *epochs, const json_t *gradients, const json_t *energy, const json_t *diverged) {
+  return is_list_of_objects(epochs) && (!gradients || json_is_null(gradients) || is_list_of_objects(gradients)) &&
+         is_object_or_null(energy) && is_object_or_null(diverged);
+}
+
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
   int full = 0;
@@ -90,7 +108,8 @@ bool ledger_read(struct ledger *ledger, const json_t *object) {
                   &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
                   "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
                   &resumes, "diverged", &diverged, "executed", &executed, "readings_full", &full) ||
-      !json_is_array(epochs) || json_array_size(epochs) != (size_t)epoch || epoch < 0 || batch < 0)
+      !is_history(epochs, gradients, energy, diverged) || json_array_size(epochs) != (size_t)epoch || epoch < 0 ||
+      batch < 0 || resumes < 0 || resumes > most_resumes)
     return false;
   ledger->epoch = epoch;
   ledger->batch = batch;
@@ -108,7 +127,8 @@ bool ledger_read(struct ledger *ledger, const json_t *object) {
 bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error) {
   if (!make_room(ledger, count, error))
     return false;
-  memcpy(ledger->step_seconds, seconds, count * sizeof *seconds);
+  if (count > 0)
+    memcpy(ledger->step_seconds, seconds, count * sizeof *seconds);
   ledger->steps = count;
   return true;
 }

@@ -42,7 +42,8 @@ bool ledger_step_times(const struct ledger *ledger, struct meter_times *times, s
 
 /* Everything but the step times and the readings. */
 json_t *ledger_json(const struct ledger *ledger);
-/* Into a ledger that was begun; false where a field is missing. Step times and readings come separately. */
+/* Into a ledger that was begun; false where a field is missing or makes no sense. Step times and readings come
+ * separately. */
 bool ledger_read(struct ledger *ledger, const json_t *object);
 bool ledger_set_steps(struct ledger *ledger, const float *seconds, size_t count, struct ffb_error *error);
 void ledger_set_readings(struct ledger *ledger, const struct meter_entry *entries, size_t count);

@@ -27,7 +27,9 @@ enum {
   PATH_BYTES = 4096,
   SOURCE_BYTES_MAX = 1 << 20,
   SOURCES_MAX = 64,
+  RESULT_VALUE_BYTES = 128, /* what a number, a truth value or an empty table takes as JSON, in memory */
   PRINT_BYTES_MAX = 1 << 16,
+  MESSAGE_BYTES = sizeof((struct ffb_error *)NULL)->message,
   JSON_DEPTH_MAX = 64,
   NAMES_MAX = 4096,
   HOOK_INSTRUCTIONS = 100000,
@@ -65,6 +67,7 @@ struct child {
   size_t printed;
   struct source sources[SOURCES_MAX];
   size_t source_count;
+  size_t result_bytes;
   json_t *result;
 };
 
@@ -153,6 +156,23 @@ static _Noreturn void bad_result(lua_State *L, const char *what) {
   abort(); /* lua_error does not return */
 }
 
+/* Tables may share parts, so that a few lines describe a result without end; and JSON is not Lua's memory. */
+static void charge(lua_State *L, size_t text_bytes) {
+  struct child *child = child_of(L);
+  size_t left = child->limits.memory_bytes - child->result_bytes;
+  if (text_bytes > left || left - text_bytes < RESULT_VALUE_BYTES) {
+    lua_pushfstring(L, "%s: the result takes more than %d MiB: return less", child->file,
+                    (int)(child->limits.memory_bytes >> 20));
+    lua_error(L);
+  }
+  child->result_bytes += RESULT_VALUE_BYTES + text_bytes;
+}
+
+static void need(lua_State *L, bool kept) {
+  if (!kept)
+    luaL_error(L, "%s: out of memory for the result: return less, or close other programs", child_of(L)->file);
+}
+
 static json_t *number_to_json(lua_State *L, int at) {
   if (lua_isinteger(L, at))
     return json_integer(lua_tointeger(L, at));
@@ -170,7 +190,7 @@ static json_t *array_to_json(lua_State *L, int at, lua_Unsigned length, int dept
   json_t *array = json_array();
   for (lua_Unsigned i = 1; i <= length; i++) {
     lua_rawgeti(L, at, (lua_Integer)i);
-    json_array_append_new(array, value_to_json(L, lua_gettop(L), depth));
+    need(L, json_array_append_new(array, value_to_json(L, lua_gettop(L), depth)) == 0);
     lua_pop(L, 1);
   }
   return array;
@@ -188,7 +208,12 @@ static json_t *table_to_json(lua_State *L, int at, int depth) {
   while (lua_next(L, at)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       bad_result(L, "a table with a key that is neither a text nor one of 1, 2, 3...");
-    if (json_object_set_new(object, lua_tostring(L, -2), value_to_json(L, lua_gettop(L), depth + 1)) != 0)
+    charge(L, lua_rawlen(L, -2));
+    if (strlen(lua_tostring(L, -2)) != lua_rawlen(L, -2))
+      bad_result(L, "a key with a zero byte");
+    json_t *value = value_to_json(L, lua_gettop(L), depth + 1);
+    need(L, value && object);
+    if (json_object_set_new(object, lua_tostring(L, -2), value) != 0)
       bad_result(L, "a key that is not UTF-8");
     lua_pop(L, 1);
   }
@@ -196,12 +221,15 @@ static json_t *table_to_json(lua_State *L, int at, int depth) {
 }
 
 static json_t *value_to_json(lua_State *L, int at, int depth) {
+  charge(L, lua_type(L, at) == LUA_TSTRING ? lua_rawlen(L, at) : 0);
   switch (lua_type(L, at)) {
   case LUA_TTABLE:
     return table_to_json(L, at, depth);
   case LUA_TSTRING: {
     size_t size;
     const char *text = lua_tolstring(L, at, &size);
+    if (memchr(text, '\0', size))
+      bad_result(L, "a text with a zero byte");
     json_t *string = json_stringn(text, size);
     if (!string)
       bad_result(L, "a text that is not UTF-8");
@@ -334,6 +362,25 @@ static int host_require(lua_State *L) {
   return 1;
 }
 
+/* A terminal obeys control characters: they are shown as ?. */
+static bool write_shown(const char *text, size_t size) {
+  char part[512];
+  while (size > 0) {
+    size_t count = size < sizeof part ? size : sizeof part;
+    for (size_t i = 0; i < count; i++) {
+      bool control = ((unsigned char)text[i] < ' ' && text[i] != '\n' && text[i] != '\t') || text[i] == 0x7f;
+      part[i] = text[i];
+      if (control)
+        part[i] = '?';
+    }
+    if (write(STDERR_FILENO, part, count) < 0)
+      return false;
+    text += count;
+    size -= count;
+  }
+  return true;
+}
+
 /* To standard error, so that it never mixes with a table on standard output. */
 static int host_print(lua_State *L) {
   struct child *child = child_of(L);
@@ -353,7 +400,7 @@ static int host_print(lua_State *L) {
   if (size > PRINT_BYTES_MAX - child->printed)
     return luaL_error(L, "print wrote more than %d KiB", PRINT_BYTES_MAX / 1024);
   child->printed += size;
-  if (write(STDERR_FILENO, text, size) < 0)
+  if (!write_shown(text, size))
     child->printed = PRINT_BYTES_MAX;
   return 0;
 }
@@ -476,22 +523,49 @@ static int evaluate(lua_State *L) {
   return 0;
 }
 
+/* As much as a message has room for; what is not UTF-8 loses its bytes above ASCII. */
+static json_t *message_json(const char *text) {
+  char copy[MESSAGE_BYTES];
+  snprintf(copy, sizeof copy, "%s", text);
+  json_t *message = json_string(copy);
+  if (message)
+    return message;
+  for (char *at = copy; *at; at++)
+    if ((unsigned char)*at >= 0x80)
+      *at = '?';
+  return json_string(copy);
+}
+
+/* What host_refuse raised, or null. Nothing protects this: it calls no metamethod and allocates nothing. */
+static const char *refusal(lua_State *L) {
+  if (!lua_istable(L, -1))
+    return NULL;
+  int table = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
+    if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "refused") == 0)
+      return lua_tostring(L, -1);
+  return NULL;
+}
+
 static json_t *error_reply(lua_State *L, const struct child *child, int status) {
-  if (status == LUA_ERRMEM)
-    return json_pack("{s:o}", "error",
-                     json_sprintf("%s: asked for more than %zu MiB: build smaller texts and tables", child->file,
-                                  child->limits.memory_bytes >> 20));
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "refused");
-    if (lua_type(L, -1) == LUA_TSTRING)
-      return json_pack("{s:s, s:b}", "error", lua_tostring(L, -1), "usage", 1);
-    lua_pop(L, 1);
+  char message[PATH_BYTES + 128];
+  if (status == LUA_ERRMEM) {
+    snprintf(message, sizeof message, "%s: asked for more than %zu MiB: build smaller texts and tables", child->file,
+             child->limits.memory_bytes >> 20);
+    return json_pack("{s:o}", "error", message_json(message));
   }
-  if (lua_type(L, -1) == LUA_TSTRING)
-    return json_pack("{s:s?}", "error", lua_tostring(L, -1));
-  return json_pack(
-      "{s:o}", "error",
-      json_sprintf("%s: an error was raised with a %s instead of a text", child->file, luaL_typename(L, -1)));
+  const char *refused = refusal(L);
+  if (refused)
+    return json_pack("{s:o, s:b}", "error", message_json(refused), "usage", 1);
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    const char *text = lua_tostring(L, -1);
+    bool placed = strstr(text, ".lua") != NULL; /* not where C raised it: "C stack overflow" */
+    snprintf(message, sizeof message, "%s%s%s", placed ? "" : child->file, placed ? "" : ": ", text);
+    return json_pack("{s:o}", "error", message_json(message));
+  }
+  snprintf(message, sizeof message, "%s: an error was raised with a %s instead of a text", child->file,
+           luaL_typename(L, -1));
+  return json_pack("{s:o}", "error", message_json(message));
 }
 
 /* Lua's own limit stands in limited_allocate; this one covers what C libraries take on its behalf. */
@@ -616,9 +690,6 @@ static json_t *read_result(const char *file, const char *text, size_t size, int 
     const char *message = json_string_value(json_object_get(reply, "error"));
     (json_is_true(json_object_get(reply, "usage")) ? ffb_fail_usage : ffb_fail)(error, "%s",
                                                                                 message ? message : "unknown error");
-    for (char *at = error ? error->message : NULL; at && *at; at++)
-      if (*at == '\n' || *at == '\r')
-        *at = ' ';
   }
   json_decref(reply);
   return result;

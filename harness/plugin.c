@@ -85,6 +85,37 @@ static bool check(const char *path, const struct ffb_trainer *trainer, struct ff
   return check_hooks(path, trainer, error);
 }
 
+/* Opened objects stay open, so what is known of them stays true. */
+static struct opened {
+  const struct ffb_trainer *trainer;
+  struct plugin_file file;
+  struct opened *next;
+} * opened;
+
+const struct plugin_file *plugin_file(const struct ffb_trainer *trainer) {
+  for (const struct opened *one = opened; one; one = one->next)
+    if (one->trainer == trainer)
+      return &one->file;
+  return NULL;
+}
+
+static bool remember(const char *path, const struct ffb_trainer *trainer, struct ffb_error *error) {
+  if (plugin_file(trainer))
+    return true;
+  struct opened *one = ffb_allocate(1, sizeof *one, error);
+  if (!one)
+    return false;
+  one->trainer = trainer;
+  snprintf(one->file.name, sizeof one->file.name, "%s", file_name(path));
+  if (!file_sha256(path, one->file.sha256, error)) {
+    ffb_free(one);
+    return ffb_fail_prefix(error, "plugin %s: ", path);
+  }
+  one->next = opened;
+  opened = one;
+  return true;
+}
+
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error) {
   char place[PATH_MAX];
   /* A bare file name would send dlopen to the system's libraries. */
@@ -103,12 +134,7 @@ const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error)
     ffb_fail(error, "plugin %s: it exports no ffbench_trainer: see docs/add-an-algorithm.md", path);
     return NULL;
   }
-  return check(path, trainer, error) ? trainer : NULL;
-}
-
-bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]) {
-  Dl_info info;
-  return dladdr(trainer, &info) && info.dli_fname && (size_t)snprintf(path, PATH_MAX, "%s", info.dli_fname) < PATH_MAX;
+  return check(path, trainer, error) && remember(place, trainer, error) ? trainer : NULL;
 }
 
 static int is_object(const struct dirent *entry) {

@@ -7,6 +7,7 @@
 
 #include "algorithms/trainer.h"
 #include "base/error.h"
+#include "base/sha256.h"
 
 #include <limits.h>
 
@@ -14,12 +15,16 @@
  * remedy. */
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error);
 
+/* The object that a trainer came from: its name without the folder, and the SHA-256 of its bytes when it was opened.
+ * Null for a trainer that plugin_open never gave. */
+struct plugin_file {
+  char name[NAME_MAX + 1], sha256[FFB_SHA256_TEXT];
+};
+const struct plugin_file *plugin_file(const struct ffb_trainer *trainer);
+
 /* The trainer of that name among those that come with the program. An unknown one is a usage error with "did you mean".
  */
 const struct ffb_trainer *plugin_find(const char *algorithm, struct ffb_error *error);
-
-/* The file that a trainer was opened from. */
-bool plugin_path(const struct ffb_trainer *trainer, char path[PATH_MAX]);
 
 /* Every object that comes with the program, in order of name; trainer is null and problem says why where one cannot be
  * used. */

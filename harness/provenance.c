@@ -1,7 +1,6 @@
 #include "harness/provenance.h"
 
 #include "base/memory.h"
-#include "harness/file.h"
 #include "harness/identity.h"
 #include "harness/plugin.h"
 #include "harness/value.h"
@@ -48,6 +47,12 @@ static json_t *describe_backend(const struct assembly *assembly) {
   if (object && assembly->parts.backend->describe)
     assembly->parts.backend->describe(assembly->device, say, object);
   return object;
+}
+
+/* Plugins need not come from this commit: the file's content says which one it was. */
+static json_t *describe_trainer(const struct assembly *assembly) {
+  const struct plugin_file *file = plugin_file(assembly->parts.trainer);
+  return file ? json_pack("{s:s, s:s}", "file", file->name, "sha256", file->sha256) : json_null();
 }
 
 static json_t *list_environment(void) {
@@ -105,22 +110,12 @@ static json_t *of_program_and_machine(const struct provenance *provenance, const
       "conditions", conditions_json(&provenance->conditions));
 }
 
-/* Plugins need not come from this commit: the file's content says which one it was. */
-static json_t *of_trainer(const struct ffb_trainer *trainer) {
-  char path[PATH_MAX], hash[FFB_SHA256_TEXT];
-  struct ffb_error ignored;
-  if (!plugin_path(trainer, path))
-    return json_null();
-  bool read = file_sha256(path, hash, &ignored);
-  return json_pack("{s:s, s:s?}", "file", file_name(path), "sha256", read ? hash : NULL);
-}
-
 json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
                         const struct ledger *ledger) {
   const struct ffb_trainer *trainer = assembly->parts.trainer;
   json_t *object = of_program_and_machine(provenance, assembly, ledger);
   json_object_set_new(object, "gpu", machine_gpu_json("/proc/driver/nvidia", "/etc/nv_tegra_release"));
-  json_object_set_new(object, "trainer", of_trainer(trainer));
+  json_object_set_new(object, "trainer", describe_trainer(assembly));
   json_object_set_new(
       object, "result_version",
       json_pack("{s:i, s:I}", "engine", IDENTITY_ENGINE_VERSION, "trainer", (json_int_t)trainer->result_version));

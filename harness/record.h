@@ -51,5 +51,8 @@ bool record_write(const char *path, const json_t *record, const struct ledger *l
 /* One that cannot be read for want of memory counts as finished, so that nothing takes its place. */
 bool record_is_finished(const char *path);
 bool record_says_finished(const json_t *record);
+/* Whether what a report relies on is there and of its type, as docs/record.md has it; `wrong` names what is not. A null
+ * record is not sound. */
+bool record_is_sound(const json_t *record, char *wrong, size_t size);
 
 #endif

@@ -365,10 +365,20 @@ static bool train(struct run *run, struct ffb_error *error) {
 
 /* ---- before and after -------------------------------------------------------------------------------------------- */
 
+/* After the last step of an epoch, before it is closed, all its steps are done. */
+static bool is_place_of_run(const struct run *run) {
+  int64_t epochs = run->config->epochs, batches = loader_batches(&run->assembly.loader);
+  return run->ledger.epoch < epochs ? run->ledger.batch <= batches
+                                    : run->ledger.epoch == epochs && run->ledger.batch == 0;
+}
+
 static bool resume(struct run *run, struct ffb_error *error) {
   if (!checkpoint_load(run->checkpoint, run->identity, &run->assembly, &run->ledger, remedy_of(run, checkpoint_remedy),
                        error))
     return false;
+  if (!is_place_of_run(run))
+    return ffb_fail(error, "checkpoint %s is damaged (it claims epoch %lld, step %lld): remove it to start anew",
+                    run->checkpoint, (long long)run->ledger.epoch + 1, (long long)run->ledger.batch);
   run->ledger.resumes++;
   executed_read(&run->executed, run->ledger.executed);
   run->energy_before = run->ledger.energy;
@@ -394,6 +404,22 @@ static bool prepare_checkpoint(struct run *run, struct ffb_error *error) {
   return resume(run, error);
 }
 
+static bool is_utf8(const char *text) {
+  json_t *value = text ? json_string(text) : json_null();
+  bool valid = value != NULL;
+  json_decref(value);
+  return valid;
+}
+
+/* What a record will say besides the configuration: better known now than after hours. */
+static bool check_texts(const struct run *run, struct ffb_error *error) {
+  const char *source = run->assembly.data->train.source;
+  return (is_utf8(file_name(run->record)) && is_utf8(run->control->experiment) && is_utf8(run->control->profile) &&
+          is_utf8(*source == '/' ? file_name(source) : source)) ||
+         ffb_fail_usage(error, "the name of the record, the experiment or the data folder is not UTF-8, which a record "
+                               "has to be: rename it");
+}
+
 static bool prepare_record(struct run *run, struct ffb_error *error) {
   char name[NAME_BYTES];
   const struct run_control *control = run->control;
@@ -401,7 +427,7 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
   if (control->save_scores && run->config->skip_test)
     return ffb_fail_usage(error, "--save-scores are those of the test set, which --skip-test leaves unread: drop one");
   return identity_name(run->config, &run->assembly.parts, run->assembly.data, name, sizeof name, error) &&
-         record_path(control, name, run->record, sizeof run->record, error) &&
+         record_path(control, name, run->record, sizeof run->record, error) && check_texts(run, error) &&
          (control->no_record ||
           (lock_take(&run->record_lock, run->record, remedy, error) && record_probe(run->record, remedy, error))) &&
          (!control->save_weights ||

@@ -26,6 +26,16 @@ static void error_is_recorded_and_prefixed(void **state) {
   assert_string_equal(error.message, "table5.lua:7: no such file");
 }
 
+/* Names and texts from files go into messages as they are. */
+static void error_is_one_printable_line(void **state) {
+  (void)state;
+  struct ffb_error error = {0};
+  assert_false(ffb_fail(&error, "%s", "a\nb\r\tc\033[2J\177 \303\251"));
+  assert_string_equal(error.message, "a b  c?[2J? \303\251");
+  assert_false(ffb_fail_prefix(&error, "%s: ", "x\ny\a"));
+  assert_string_equal(error.message, "x y?: a b  c?[2J? \303\251");
+}
+
 static void error_may_be_null(void **state) {
   (void)state;
   assert_false(ffb_fail(NULL, "lost"));
@@ -270,6 +280,7 @@ static void sha256_does_not_depend_on_the_pieces(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(error_is_recorded_and_prefixed),
+      cmocka_unit_test(error_is_one_printable_line),
       cmocka_unit_test(error_may_be_null),
       cmocka_unit_test(error_is_cut_to_its_length),
       cmocka_unit_test(allocation_is_zeroed_and_grows),

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -141,10 +142,113 @@ static void pathological_pattern_is_stopped(void **state) {
   assert_fails("return (('a'):rep(40)):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b')", "ran longer than 1 s");
 }
 
+/* With a limit of a tenth of a second: what it says, and that it ends soon after. */
+static void assert_stopped(const char *text) {
+  static const struct lua_host_limits limits = {.memory_bytes = (size_t)64 << 20, .seconds = 0.1};
+  struct ffb_error error = {0};
+  struct timespec start, end;
+  write_file("script.lua", text, strlen(text));
+  clock_gettime(CLOCK_MONOTONIC, &start);
+  assert_null(lua_host_run(script, "tests/lua/bare", NULL, &limits, &error));
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  assert_one_line(error.message);
+  if (!strstr(error.message, "ran longer than 0.1 s"))
+    fail_msg("%s: %s", text, error.message);
+  assert_true(end.tv_sec - start.tv_sec <= 3);
+}
+
+/* Where no instruction of the script is counted: in C, in finalisers, behind handlers. */
+static void no_loop_outlives_its_time(void **state) {
+  (void)state;
+  static const char *const loops[] = {
+      "return ('').rep('', math.maxinteger)",
+      "return table.move({}, 1, math.maxinteger - 1, 2)",
+      "return (('a'):rep(1e5)):gsub('.-.-.-.-b', '')",
+      "return (('a'):rep(1e5)):match('.*.*.*.*b')",
+      "for _ in (('a'):rep(1e5)):gmatch('.-.-.-.-b') do end",
+      "return (('('):rep(1e6)):find('%b()%b()', 1) or (('a'):rep(1e5)):find('a-a-a-a-a-%f[b]')",
+      "for i = 1, 1e7 do setmetatable({}, { __gc = function() while true do end end }) end",
+      "local x <close> = setmetatable({}, { __close = function() while true do end end })",
+      "return setmetatable({}, { __index = function() while true do end end }).x",
+      "return setmetatable({}, { __concat = function() while true do end end }) .. 'x'",
+      "return tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+      "table.sort({ 1, 2, 3, 4 }, function() while true do end end)",
+      "return xpcall(error, function() while true do end end)",
+      "while true do pcall(string.rep, 'x', 1 << 30) end",
+      "while true do pcall(error, 'x') end",
+      "local t = setmetatable({}, { __newindex = function(t, k) t[k] = k end }) while true do pcall(rawset, t, 1, 2) "
+      "end",
+      "::again:: goto again",
+      "local function f() return f() end return f()",
+  };
+  for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
+    assert_stopped(loops[i]);
+}
+
+static void no_way_to_more_memory(void **state) {
+  (void)state;
+  static const char *const bombs[] = {
+      "return (('x'):rep(1e4)):gsub('x', ('y'):rep(1e5))",
+      "return table.concat({ ('x'):rep(4e7), ('x'):rep(4e7) })",
+      "return ('%s%s%s%s'):format(('x'):rep(2e7), ('x'):rep(2e7), ('x'):rep(2e7), ('x'):rep(2e7))",
+      "local t = {} while true do t[#t + 1] = function() return t end end",
+      "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+      "return ('x'):rep(1e3, ('y'):rep(1e6))",
+      "return string.pack('s8s8', ('x'):rep(3e7), ('x'):rep(3e7))",
+      "return (('x'):rep(5e7)):upper():lower():reverse()",
+      "local t = setmetatable({}, { __gc = function(t) while true do t[#t + 1] = {} end end }) t = nil\n"
+      "local keep = {} for i = 1, 1e7 do keep[i] = {} end",
+  };
+  /* Time enough on a machine that does other things too. */
+  static const struct lua_host_limits limits = {.memory_bytes = (size_t)64 << 20, .seconds = 30};
+  for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
+    struct ffb_error error = {0};
+    write_file("script.lua", bombs[i], strlen(bombs[i]));
+    assert_null(lua_host_run(script, "tests/lua/bare", NULL, &limits, &error));
+    if (!strstr(error.message, "asked for more than 64 MiB"))
+      fail_msg("%s: %s", bombs[i], error.message);
+  }
+}
+
+/* JSON is made outside of Lua's memory. */
+static void endless_result_is_refused(void **state) {
+  (void)state;
+  assert_fails("local t = {} for i = 1, 60 do t = { t, t } end return t", "the result takes more than 64 MiB");
+  assert_fails("local t, s = {}, ('x'):rep(1e6) for i = 1, 1000 do t[i] = s end return t",
+               "the result takes more than 64 MiB");
+  assert_fails("local t, s = {}, ('x'):rep(1e6) for i = 1, 1000 do t[i] = { [s] = 1 } end return t",
+               "the result takes more than 64 MiB");
+  json_t *result = assert_works("local t, s = {}, ('x'):rep(1e5) for i = 1, 50 do t[i] = s end return t");
+  assert_int_equal(json_array_size(result), 50);
+  json_decref(result);
+}
+
+static void messages_are_plain_text(void **state) {
+  (void)state;
+  assert_fails("error('\\xff\\27[2J\\0rest')", "script.lua:1: ??[2J");
+  assert_fails("error(('\\u{e9}'):rep(5000))", "script.lua:1: ");
+  assert_fails("return '\\xff'", "not UTF-8");
+  assert_fails("return { ['\\xff'] = 1 }", "not UTF-8");
+  assert_fails("return 'a\\0b'", "a text with a zero byte");
+  assert_fails("return { ['a\\0b'] = 1 }", "a key with a zero byte");
+  assert_fails("error(setmetatable({}, { __index = function() error('x') end }))", "raised with a table");
+  assert_fails("local t = {} pcall(function() while true do t[#t + 1] = ('x'):rep(100) .. #t end end) error({ a = 1 })",
+               "script.lua");
+  struct ffb_error error = {0};
+  assert_null(evaluate("error({ refused = '\\xff\\r' })", &error));
+  assert_int_equal(error.kind, FFB_ERROR_USAGE);
+  assert_string_equal(error.message, "? ");
+}
+
 static void deep_recursion_is_an_error(void **state) {
   (void)state;
   assert_fails("local function f() return 1 + f() end return f()", "script.lua");
   assert_fails("local t = {} t.t = t return t", "one that contains itself");
+  assert_fails("local function f(...) return pcall(f, ...) or error('deep') end return f() and f", "script.lua");
+  assert_fails("local s = ('('):rep(1e5) return s:find(s)", "script.lua");
+  assert_fails("local t = setmetatable({}, {}) getmetatable(t).__index = t return t.x", "script.lua");
+  assert_fails("local function f() return tostring(setmetatable({}, { __tostring = f })) end return f()", "script.lua");
+  assert_fails("local function f(s) return (s:gsub('.', f)) end return f('x')", "script.lua");
 }
 
 static void bytecode_is_refused(void **state) {
@@ -1400,6 +1504,10 @@ int main(void) {
       cmocka_unit_test(endless_loop_is_stopped),
       cmocka_unit_test(huge_allocation_is_refused),
       cmocka_unit_test(pathological_pattern_is_stopped),
+      cmocka_unit_test(no_loop_outlives_its_time),
+      cmocka_unit_test(no_way_to_more_memory),
+      cmocka_unit_test(endless_result_is_refused),
+      cmocka_unit_test(messages_are_plain_text),
       cmocka_unit_test(deep_recursion_is_an_error),
       cmocka_unit_test(bytecode_is_refused),
       cmocka_unit_test(dangerous_names_are_absent),

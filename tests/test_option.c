@@ -171,6 +171,27 @@ static void hostile_text_stays_one_short_line(void **state) {
   REFUSE(values, text, "1", "unknown option", "augment, epochs");
 }
 
+static void string_has_its_lengths(void **state) {
+  static const struct ffb_option table[] = {
+      {.name = "model", .type = FFB_OPTION_STRING, .initial = "mlp", .minimum = 1, .help = "network"}, {.name = NULL}};
+  const char *model = NULL;
+  struct ffb_error error;
+  char longest[FFB_OPTION_TEXT_BYTES + 1] = "", back[FFB_OPTION_TEXT_BYTES];
+  (void)state;
+  assert_true(ffb_options_default(table, &model, &error));
+  assert_false(ffb_option_set(table, &model, "run", "model", "", &error));
+  assert_string_equal(error.message, "run: option model: the text is empty: network");
+  assert_string_equal(model, "mlp");
+  memset(longest, 'x', FFB_OPTION_TEXT_BYTES);
+  assert_false(ffb_option_set(table, &model, "run", "model", longest, &error));
+  assert_non_null(strstr(error.message, "shorter than 4096 bytes"));
+  longest[FFB_OPTION_TEXT_BYTES - 1] = '\0';
+  assert_true(ffb_option_set(table, &model, "run", "model", longest, &error));
+  assert_true(ffb_option_text(table, &model, back, sizeof back));
+  assert_string_equal(back, longest);
+  ffb_options_clear(table, &model);
+}
+
 static void text_reads_back(void **state) {
   struct values *values = *state;
   static const double numbers[] = {0, 1e-3, 0.1, 1.0 / 3, 5e-324, 1e300, -2, INFINITY, -INFINITY, 0.30000000000000004};
@@ -267,6 +288,7 @@ int main(void) {
       TEST(wrong_text_is_refused_and_changes_nothing),
       TEST(unknown_option_names_the_nearest),
       TEST(hostile_text_stays_one_short_line),
+      cmocka_unit_test(string_has_its_lengths),
       TEST(text_reads_back),
       TEST(shortest_number_is_chosen),
       TEST(text_that_does_not_fit_is_reported),

@@ -1,6 +1,8 @@
 /* The program from outside: exit statuses and one-line errors, the same bits from the same seed, runs that are killed,
  * interrupted and resumed, checkpoints and places that must be refused. All on small generated data. */
+#include "base/memory.h"
 #include "base/sha256.h"
+#include "harness/file.h"
 #include "tests/scratch.h"
 
 #include <dirent.h>
@@ -199,6 +201,11 @@ static void wrong_usage_ends_with_2(void **state) {
                {{"train", "--algorithm", "bp_fp32", "--set", "model.hidde=1"}, "hidden"},
                {{"train", "--algorithm", "bp_fp32", "--set", "momentum"}, "NAME=VALUE"},
                {{"train", "--algorithm", "bp_fp32", "--plugin", COUNTING}, "holds the algorithm counting"},
+               {{"train", "--algorithm", "bp_fp32", "--model", ""}, "model: the text is empty"},
+               {{"train", "--algorithm", "bp_fp32", "--dataset="}, "dataset: the text is empty"},
+               {{"train", "--algorithm", "bp_fp32", "--gradient-layers", ""}, "gradient_layers: the text is empty"},
+               {{"report", "--results", ""}, "results: the text is empty"},
+               {{"train", "--algorithm", "bp_fp32", "--model", "a\nb\033[2J"}, "no model \"a b?[2J\""},
                {{"list", "algoritms"}, "did you mean algorithms?"},
                {{"doctor", "--dat", "x"}, "did you mean --data?"},
                {{"help", "tarin"}, "did you mean train?"}};
@@ -206,6 +213,7 @@ static void wrong_usage_ends_with_2(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_fails(wait_for(start(PROGRAM, cases[i].arguments)), 2, cases[i].says);
   assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--resume", "--record", in("x.json")), 2, "--checkpoint");
+  assert_fails(RUN("train", "--algorithm", "bp_fp32", SMALL, "--record", in("caf\351.json")), 2, "not UTF-8");
 }
 
 static void help_tells_the_options(void **state) {
@@ -252,6 +260,24 @@ static void output_that_is_not_read_is_a_failure(void **state) {
 /* ---- records --------------------------------------------------------------------------------------------------------
  */
 
+/* Of a file, by another program. */
+static void sha256_of(const char *path, char text[65]) {
+  char command[PATH_MAX + 32];
+  snprintf(command, sizeof command, "sha256sum %s", path);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  text[fread(text, 1, 64, pipe)] = '\0';
+  assert_int_equal(pclose(pipe), 0);
+}
+
+/* A trainer is code: which file it was stands in the record. */
+static void assert_names_trainer(const json_t *record, const char *path) {
+  char sha256[65];
+  sha256_of(path, sha256);
+  assert_string_equal(json_string_value(field(record, "provenance.trainer.file")), strrchr(path, '/') + 1);
+  assert_string_equal(json_string_value(field(record, "provenance.trainer.sha256")), sha256);
+}
+
 static void record_holds_what_it_must(void **state) {
   static const char *const numbers[] = {"accuracy.test",
                                         "accuracy.validation",
@@ -274,7 +300,8 @@ static void record_holds_what_it_must(void **state) {
                                       "provenance.compiler",
                                       "provenance.flags",
                                       "provenance.machine.kernel",
-                                      "provenance.backend.name"};
+                                      "provenance.backend.name",
+                                      "provenance.trainer.sha256"};
   (void)state;
   assert_succeeds(RUN("train", "--algorithm", "bp_fp32", SMALL, EPOCHS, NETWORK, "--record", in("r.json")));
   json_t *record = load(in("r.json"));
@@ -295,6 +322,7 @@ static void record_holds_what_it_must(void **state) {
   assert_float_equal(json_number_value(json_array_get(field(record, "dataset.mean"), 0)), 0, 0);
   assert_float_equal(json_number_value(json_array_get(field(record, "dataset.deviation"), 0)), 1, 0);
   assert_true(json_is_null(field(record, "loaded_weights")));
+  assert_names_trainer(record, FFB_BUILD_DIRECTORY "/trainers/bp_fp32.so");
   /* Energy is a number with its source, or null with a reason. */
   bool measured = json_is_number(field(record, "energy.joules"));
   assert_true(json_is_string(field(record, measured ? "energy.source" : "energy.reason")));
@@ -1237,6 +1265,62 @@ static void damaged_checkpoint_is_refused(void **state) {
   assert_fails(RESUME(SAME), 1, "is none that this ffbench reads");
 }
 
+/* Replace the last occurrence of a text in the header, and put length and checksum right. */
+static void forge(const char *path, const char *to, const char *from, const char *by) {
+  struct ffb_error error;
+  struct ffb_sha256 hash;
+  uint8_t digest[FFB_SHA256_BYTES];
+  size_t bytes;
+  char *content = file_read(path, &bytes, &error), *found = NULL;
+  assert_non_null(content);
+  uint64_t length;
+  memcpy(&length, content + 8, sizeof length); /* both ends are little-endian */
+  size_t end = 16 + (size_t)length, cut = strlen(from), added = strlen(by);
+  for (char *at = content + 16; at + cut <= content + end; at++)
+    if (memcmp(at, from, cut) == 0)
+      found = at;
+  assert_non_null(found);
+  char *forged = malloc(bytes + added);
+  size_t before = (size_t)(found - content), after = bytes - sizeof digest - before - cut;
+  memcpy(forged, content, before);
+  memcpy(forged + before, by, added);
+  memcpy(forged + before + added, found + cut, after);
+  length += added - cut;
+  memcpy(forged + 8, &length, sizeof length);
+  ffb_sha256_begin(&hash);
+  ffb_sha256_add(&hash, forged, before + added + after);
+  ffb_sha256_end(&hash, digest);
+  memcpy(forged + before + added + after, digest, sizeof digest);
+  assert_true(file_replace(to, forged, before + added + after + sizeof digest, "", &error));
+  free(forged);
+  ffb_free(content);
+}
+
+/* Its checksum is right, its claims are not. */
+static void forged_checkpoint_is_refused(void **state) {
+  static const struct {
+    const char *from, *by, *says;
+  } cases[] = {{"\"trainer_bytes\":", "\"trainer_bytes\":-1", "claims more than it holds"},
+               {"\"trainer_bytes\":", "\"trainer_bytes\":900000000", "claims more than it holds"},
+               {"\"steps\":", "\"steps\":-1", "claims more than it holds"},
+               {"\"steps\":", "\"steps\":900000000", "claims more than it holds"},
+               {"\"resumes\":", "\"resumes\":9999999999", "its history cannot be read"},
+               {"\"epochs\":[", "\"epochs\":[7,", "its history cannot be read"},
+               {"\"batch\":", "\"batch\":9999999", "it claims epoch"},
+               {"\"tensors\":[", "\"tensors\":[1,", "another build"},
+               {"\"options\":{", "\"options\":{\"extra\":1,", "options.extra is 1 there and absent here"}};
+  char path[PATH_MAX], kept[PATH_MAX];
+  (void)state;
+  make_checkpoint();
+  snprintf(path, sizeof path, "%s", in("checkpoint/ffbench.checkpoint"));
+  snprintf(kept, sizeof kept, "%s", in("kept"));
+  assert_int_equal(rename(path, kept), 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    forge(kept, path, cases[i].from, cases[i].by);
+    assert_fails(RESUME(SAME), 1, cases[i].says);
+  }
+}
+
 /* ---- plugins and weights
  * --------------------------------------------------------------------------------------------- */
 
@@ -1565,6 +1649,7 @@ int main(void) {
       CASE(interruption_spares_a_finished_record),
       CASE(checkpoint_of_another_run_is_refused),
       CASE(damaged_checkpoint_is_refused),
+      CASE(forged_checkpoint_is_refused),
       CASE(template_trainer_builds_elsewhere_and_runs),
       CASE(weights_are_saved_when_asked),
       CASE(scores_are_saved_when_asked),

@@ -473,6 +473,38 @@ static void ledger_survives_a_checkpoint(void **state) {
   ledger_end(&again);
 }
 
+/* A checkpoint with a right checksum may still be of anybody's making. */
+static void ledger_refuses_what_makes_no_sense(void **state) {
+  static const struct {
+    const char *key, *value;
+  } cases[] = {{"epoch", "-1"},
+               {"epoch", "2"},
+               {"batch", "-1"},
+               {"resumes", "-1"},
+               {"resumes", "9223372036854775807"},
+               {"epochs", "[1]"},
+               {"epochs", "{}"},
+               {"gradients", "5"},
+               {"gradients", "[null]"},
+               {"energy", "\"much\""},
+               {"diverged", "[]"},
+               {"train_seconds", "\"long\""}};
+  struct ffb_error error;
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct ledger ledger, again;
+    assert_true(ledger_begin(&ledger, &error) && ledger_begin(&again, &error));
+    json_t *object = ledger_json(&ledger), *value = json_loads(cases[i].value, JSON_DECODE_ANY, NULL);
+    assert_non_null(value);
+    assert_int_equal(json_object_set_new(object, cases[i].key, value), 0);
+    if (ledger_read(&again, object))
+      fail_msg("%s %s was read", cases[i].key, cases[i].value);
+    json_decref(object);
+    ledger_end(&ledger);
+    ledger_end(&again);
+  }
+}
+
 static void divergence_reads_well(void **state) {
   static const struct {
     const char *object, *text;
@@ -723,6 +755,13 @@ static void identity_names_the_first_difference(void **state) {
   assert_string_equal(text, "options.theta is 2 there and 3 here");
   json_decref(there);
   json_decref(here);
+  /* An option that is there alone hides nothing behind it. */
+  there = parse("{\"options\": {\"theta\": 2, \"kappa\": 1}, \"trainer_version\": 1}");
+  here = parse("{\"options\": {\"theta\": 2}, \"trainer_version\": 2}");
+  assert_false(identity_same(there, here, text, sizeof text));
+  assert_string_equal(text, "options.kappa is 1 there and absent here");
+  json_decref(there);
+  json_decref(here);
 }
 
 /* ---- records --------------------------------------------------------------------------------------------------------
@@ -750,6 +789,42 @@ static void record_is_kept_when_its_place_is_lost(void **state) {
   assert_false(record_is_finished(in(state, "absent.json", path)));
   json_decref(record);
   ledger_end(&ledger);
+}
+
+/* A sound one, with a member replaced. */
+static void assert_shape(const char *object, const char *key, const char *value, const char *says) {
+  static const char sound[] =
+      "{\"status\": \"done\", \"config\": {\"seed\": 1}, \"dataset\": {}, \"model\": {}, \"accuracy\": {\"test\": "
+      "\"nan\"}, "
+      "\"epochs\": [{\"loss\": \"inf\", \"joules\": null}], \"gradients\": [{\"epoch\": 0, \"layers\": [{\"layer\": "
+      "\"fc1\", "
+      "\"histogram\": {\"limit\": 1, \"counts\": [1, 2]}}]}], \"diverged\": null, \"time\": {}, \"memory\": {}, "
+      "\"operations\": {\"programs\": {\"train\": {\"mac_f32\": 1}}}, \"provenance\": {\"machine\": {}}}";
+  char wrong[256];
+  json_t *record = parse(sound), *in = *object ? json_object_get(record, object) : record;
+  assert_true(record_is_sound(record, wrong, sizeof wrong));
+  assert_int_equal(json_object_set_new(in, key, json_loads(value, JSON_DECODE_ANY, NULL)), 0);
+  assert_int_equal(record_is_sound(record, wrong, sizeof wrong), !*says);
+  assert_true(!*says || strstr(wrong, says));
+  json_decref(record);
+}
+
+static void record_of_another_shape_is_not_sound(void **state) {
+  char wrong[256];
+  (void)state;
+  assert_false(record_is_sound(NULL, wrong, sizeof wrong));
+  assert_shape("", "more", "[1]", "");
+  assert_shape("", "status", "null", "status");
+  assert_shape("", "epochs", "5", "epochs");
+  assert_shape("", "epochs", "[{}, null]", "epochs[]");
+  assert_shape("", "epochs", "[{\"loss\": []}]", "epochs[].{}");
+  assert_shape("", "time", "\"long\"", "time");
+  assert_shape("", "diverged", "7", "diverged");
+  assert_shape("", "gradients", "[{\"epoch\": 0, \"layers\": [1]}]", "gradients[].layers[]");
+  assert_shape("operations", "programs", "{\"train\": 1}", "operations.programs.{}");
+  assert_shape("operations", "programs", "{\"train\": {\"mac_f32\": {}}}", "operations.programs.{}.{}");
+  assert_shape("provenance", "machine", "false", "provenance.machine");
+  assert_shape("accuracy", "test", "{}", "accuracy.{}");
 }
 
 /* ---- plugins --------------------------------------------------------------------------------------------------------
@@ -816,6 +891,7 @@ int main(void) {
       cmocka_unit_test(shuffle_depends_on_seed_and_epoch_alone),
       cmocka_unit_test(standardised_inputs_have_mean_0_and_deviation_1),
       cmocka_unit_test(ledger_survives_a_checkpoint),
+      cmocka_unit_test(ledger_refuses_what_makes_no_sense),
       cmocka_unit_test(divergence_reads_well),
       cmocka_unit_test(energy_of_two_parts_adds_up),
       cmocka_unit_test(energy_of_an_epoch_is_what_came_since),
@@ -828,6 +904,7 @@ int main(void) {
       cmocka_unit_test(experiments_are_offered_one_epoch_at_least),
       cmocka_unit_test(identity_names_the_first_difference),
       IN_FOLDER(record_is_kept_when_its_place_is_lost),
+      cmocka_unit_test(record_of_another_shape_is_not_sound),
       cmocka_unit_test(plugins_that_do_not_fit_are_refused),
       cmocka_unit_test(plugins_that_fit_are_found),
   };

@@ -330,7 +330,8 @@ function documents.terminal(document)
   local function figure_text(figure)
     return tables.wrap(figures.terminal(figure, document.draws), terminal_columns)
   end
-  return join(parts, document.brief, tables.terminal, figure_text, "%s")
+  -- A record may be of anybody's making, and a terminal obeys control characters.
+  return (join(parts, document.brief, tables.terminal, figure_text, "%s"):gsub("[\0-\8\11-\31\127]", "?"))
 end
 
 -- What the program draws beside the report.

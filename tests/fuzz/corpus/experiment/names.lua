@@ -1,0 +1,1 @@
+return _G, require "lib.results", require "../x", string.dump, getmetatable("").__index.dump

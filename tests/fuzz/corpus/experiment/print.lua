@@ -1,0 +1,1 @@
+print(("x"):rep(70000)) tostring = function() return 5 end ipairs = nil return experiment { name = "x" }

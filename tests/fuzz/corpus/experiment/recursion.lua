@@ -1,0 +1,1 @@
+local m = {} m.__index = function(t, k) return t[k .. "x"] end local t = setmetatable({}, m) return t.a

@@ -1,0 +1,1 @@
+local t = {} for i = 1, 60 do t = { t, t } end type = function() return "table" end return t
