@@ -277,6 +277,7 @@ bool run_config_read(struct run_config *config, const json_t *object, struct ffb
 
 json_t *run_config_json(const struct run_config *config, struct ffb_error *error) {
   struct parts parts;
+  unsigned long refused = ffb_refused_allocations();
   if (!parts_find(&parts, config, error))
     return NULL;
   json_t *object = value_options(run_options, config);
@@ -288,9 +289,8 @@ json_t *run_config_json(const struct run_config *config, struct ffb_error *error
   if (ok)
     return object;
   json_decref(object);
-  ffb_fail(error,
-           "cannot write the configuration down: a text in it is not UTF-8, or memory is short: rename files, or "
-           "close other programs");
+  if (value_is_whole(refused, "the configuration", error))
+    ffb_fail(error, "cannot write the configuration down: a text in it is not UTF-8: rename the file");
   return NULL;
 }
 

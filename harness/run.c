@@ -414,8 +414,11 @@ static bool is_utf8(const char *text) {
 /* What a record will say besides the configuration: better known now than after hours. */
 static bool check_texts(const struct run *run, struct ffb_error *error) {
   const char *source = run->assembly.data->train.source;
-  return (is_utf8(file_name(run->record)) && is_utf8(run->control->experiment) && is_utf8(run->control->profile) &&
-          is_utf8(*source == '/' ? file_name(source) : source)) ||
+  unsigned long refused = ffb_refused_allocations();
+  if (is_utf8(file_name(run->record)) && is_utf8(run->control->experiment) && is_utf8(run->control->profile) &&
+      is_utf8(*source == '/' ? file_name(source) : source))
+    return true;
+  return value_is_whole(refused, "the record", error) &&
          ffb_fail_usage(error, "the name of the record, the experiment or the data folder is not UTF-8, which a record "
                                "has to be: rename it");
 }
