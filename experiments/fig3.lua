@@ -90,6 +90,7 @@ return experiment {
     smoke = { epochs = 2, train_limit = 2000, eval_limit = 500, seeds = { 1 } },
     quick = { epochs = 5, eval_limit = 1000, seeds = { 1, 2, 3 } },
     paper = { epochs = 30, seeds = { 1, 2, 3 } },
+    reference = "paper",
   },
   report = report,
   claims = require "claims".fig3,

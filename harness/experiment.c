@@ -21,8 +21,9 @@ static const struct ffb_option place_options[] = {
     {.name = "profile",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(profile),
-     .help = "size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick (paper "
-             "on a Jetson)"},
+     .help =
+         "size of the experiment: smoke, quick, paper or reference (the MLP as paper, the others as quick); else the "
+         "environment's FFBENCH_PROFILE, else quick (paper on a Jetson)"},
     {.name = "data",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(data),

@@ -102,12 +102,12 @@ local function common_level(model)
 end
 
 -- The level that is given for a network in this profile, or nil.
-local function given_level(model, results, levels)
-  return (levels[model.name] or levels[model.model] or {})[results.profile]
+local function given_level(model, levels)
+  return (levels[model.name] or levels[model.model] or {})[model.profile]
 end
 
-local function level_of(model, results, levels)
-  return given_level(model, results, levels) or common_level(model)
+local function level_of(model, levels)
+  return given_level(model, levels) or common_level(model)
 end
 
 -- What an epoch, the whole run, and training up to an accuracy take.
@@ -141,9 +141,9 @@ end
 local function levels_text(results, levels, origin)
   local given, found = {}, {}
   for _, model in ipairs(results.models) do
-    local level = level_of(model, results, levels)
+    local level = level_of(model, levels)
     if level then
-      table.insert(given_level(model, results, levels) and given or found, ("%s %g %%"):format(model.title, level))
+      table.insert(given_level(model, levels) and given or found, ("%s %g %%"):format(model.title, level))
     end
   end
   local text = ""
@@ -198,7 +198,7 @@ local function report(results, levels, origin)
     if base and #model.rows > 1 then
       blocks[#blocks + 1] = relative_table(model, base)
     end
-    blocks[#blocks + 1] = effort_table(model, level_of(model, results, levels))
+    blocks[#blocks + 1] = effort_table(model, level_of(model, levels))
     blocks[#blocks + 1] = detail_table(model)
     blocks[#blocks + 1] = memory_table(model)
   end
