@@ -88,14 +88,17 @@ end
 
 -- ---- to an accuracy ----------------------------------------------------------------------------------------------
 
--- The lowest accuracy that a run of this network ended with, in whole per cent, so that every run gets there; runs that
--- diverged do not count.
+-- Per cent: twice what guessing scores on ten classes. A run that ends below has learnt nothing to compare costs at.
+local learnt = 20
+
+-- The lowest accuracy that a run of this network ended with, in whole per cent, so that every run that learnt gets there; runs
+-- that diverged do not count.
 local function common_level(model)
   local lowest
   for _, row in ipairs(model.rows) do
     for _, cell in ipairs(row.cells) do
       local last = cell.record and cell.record.status == "done" and curves.last(cell.record)
-      lowest = last and math.min(lowest or last, last) or lowest
+      lowest = last and last >= learnt and math.min(lowest or last, last) or lowest
     end
   end
   return lowest and lowest // 1
@@ -151,8 +154,8 @@ local function levels_text(results, levels, origin)
     text = (" The accuracy to reach is %s: %s."):format(origin, table.concat(given, ", "))
   end
   if #found > 0 then
-    text = text .. (" The accuracy to reach is the lowest that a run ended with, rounded down: %s.")
-      :format(table.concat(found, ", "))
+    text = text .. (" The accuracy to reach is the lowest that a run ended with, rounded down, runs below %d %% left out: %s.")
+      :format(learnt, table.concat(found, ", "))
   end
   return "Cost to an accuracy is that of training up to the end of the first epoch that had it on the validation split; the "
     .. "last column says which epoch that was." .. text
