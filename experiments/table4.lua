@@ -43,6 +43,6 @@ return experiment {
   profiles = { smoke = few_steps, quick = few_steps, paper = few_steps, reference = "paper" },
   report = operations.report,
   paper = { mlp = operations.paper(require "paper".table4) },
-  claims = require "claims.table4",
+  claims = require "claims".table4,
   gates = { smoke = exact, quick = exact, paper = exact },
 }

@@ -154,7 +154,7 @@ static int report_verb(struct experiment *experiment) {
     ffb_fail(&error, "out of memory for the page: close other programs");
   bool ok = (sections || !experiment->places.page) && experiment_plan(experiment, &error) &&
             experiment_report(experiment, true, sections, &error) &&
-            (!sections || experiment_write_page(experiment, experiment->library, sections, &error));
+            (!sections || experiment_write_page(experiment, experiment->library, sections, NULL, &error));
   json_decref(sections);
   return ok ? 0 : command_line_fail(&error);
 }

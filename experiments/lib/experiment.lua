@@ -775,7 +775,8 @@ end
 
 local function finish(value)
   if input.mode == "page" then -- of lib.page: what the reports gave, joined
-    return { text = value(input) }
+    local text, summary = value(input)
+    return { text = text, summary = summary }
   end
   local plan = type(value) == "table" and known[value]
   if not plan then

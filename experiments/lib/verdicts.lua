@@ -17,6 +17,7 @@
 --   profiles               only judged in these
 --   evidence               contradiction: the arithmetic
 --   why                    unmeasured: the reason
+--   headline               its place among the claims that summaries show
 
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
@@ -36,7 +37,7 @@ local claim_keys = {
   id = "string", text = "string", place = "string", kind = "string", model = "string", row = "string", base = "string",
   base_model = "string", metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number",
   resolution = "number", rows = "table", models = "table", machine = "string", profiles = "table", evidence = "string",
-  why = "string",
+  why = "string", headline = "number",
 }
 
 local kinds = {
