@@ -191,6 +191,6 @@ clean:  ## remove what was built; results stay
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
-	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
+	@echo "  PROFILE=smoke|quick|paper|reference  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
 -include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)

@@ -91,6 +91,7 @@ return experiment {
     smoke = { epochs = 2, train_limit = 640, eval_limit = 100, seeds = { 1 } },
     quick = { epochs = 4, train_limit = 16000, eval_limit = 1000, seeds = { 1 } },
     paper = { epochs = 100, seeds = { 1, 2, 3 } },
+    reference = "quick",
   },
   report = report,
   claims = require "claims".fig2,

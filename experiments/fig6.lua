@@ -91,6 +91,7 @@ return experiment {
     quick = { epochs = 16, eval_limit = 2000, seeds = { 1 },
       models = { resnet18 = { epochs = 3, train_limit = 8000, eval_limit = 500, algorithms = greedy } } },
     paper = { epochs = 250, seeds = { 1, 2, 3 }, models = { resnet18 = { epochs = 1000, seeds = { 1 } } } },
+    reference = { models = { mlp = "paper", resnet18 = "quick" } },
   },
   report = report,
   claims = require "claims".fig6,

@@ -82,6 +82,7 @@ return experiment {
     smoke = with_lambda_step(0.5, { epochs = 2, train_limit = 320, eval_limit = 100, seeds = { 1 } }),
     quick = with_lambda_step(0.2, { epochs = 5, train_limit = 12000, eval_limit = 2000, seeds = { 1 } }),
     paper = { epochs = 100, seeds = { 1, 2, 3 } },
+    reference = "quick",
   },
   report = report,
 }

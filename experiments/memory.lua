@@ -53,6 +53,6 @@ return experiment {
     forward_forward("one_pass", "one-pass", { preset = "one_pass", optimiser = "sgd", momentum = 0, note = one_pass }),
     forward_forward("one_pass_adam", "one-pass, Adam", { preset = "one_pass", optimiser = "adam", note = one_pass_adam }),
   },
-  profiles = { smoke = short, quick = short, paper = short },
+  profiles = { smoke = short, quick = short, paper = short, reference = "quick" },
   report = memory.report_to(base),
 }

@@ -20,6 +20,7 @@ return experiment {
     smoke = { epochs = 1, train_limit = 2000, eval_limit = 1000, seeds = { 1 }, algorithms = { ff_int8 = { epochs = 2 } } },
     quick = in_full,
     paper = in_full,
+    reference = "quick",
   },
   report = accuracies,
   gates = {

@@ -99,6 +99,7 @@ return experiment {
     quick = { epochs = 3, train_limit = 20000, models = quick,
       algorithms = { ff_int8 = { epochs = 12, train_limit = 12000, eval_limit = 2000 } } },
     paper = { epochs = 100, seeds = { 1, 2, 3 }, algorithms = { ff_int8 = { epochs = 250 } } },
+    reference = "quick",
   },
   report = plan.report,
 }

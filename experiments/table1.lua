@@ -77,6 +77,7 @@ return experiment {
     smoke = { epochs = 1, train_limit = 4000, eval_limit = 1000, seeds = { 1 } },
     quick = { epochs = 5, seeds = { 1, 2 } },
     paper = { epochs = 100, seeds = { 1, 2, 3 } },
+    reference = "paper",
   },
   paper = printed,
   report = report,

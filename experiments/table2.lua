@@ -52,7 +52,7 @@ return experiment {
   },
   algorithms = { { "bp_fp32", title = "BP-FP32" } },
   defaults = require "tuned",
-  profiles = { smoke = moment, quick = moment, paper = moment },
+  profiles = { smoke = moment, quick = moment, paper = moment, reference = "paper" },
   report = report,
   claims = require "claims".table2,
   gates = { smoke = exact, quick = exact, paper = exact },

@@ -57,6 +57,7 @@ return experiment {
     smoke = { epochs = 1, train_limit = 4000, eval_limit = 100, skip_test = true, seeds = { 1, 2, 3 } },
     quick = longer,
     paper = longer,
+    reference = "paper",
   },
   report = report,
   paper = { mlp = { bp_int8 = { processors = board.cpu_cores, machine_memory = board.memory_size,

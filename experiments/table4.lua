@@ -40,9 +40,9 @@ return experiment {
     { "ff_int8", name = "ff_int8_one_pass", title = "FF-INT8 one-pass", preset = "one_pass", paper = false,
       note = "an extension of ours, not in the paper: neurons in one group per class, no negative pass" },
   },
-  profiles = { smoke = few_steps, quick = few_steps, paper = few_steps },
+  profiles = { smoke = few_steps, quick = few_steps, paper = few_steps, reference = "paper" },
   report = operations.report,
   paper = { mlp = operations.paper(require "paper".table4) },
-  claims = require "claims.table4",
+  claims = require "claims".table4,
   gates = { smoke = exact, quick = exact, paper = exact },
 }

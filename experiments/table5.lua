@@ -49,6 +49,8 @@ return experiment {
     -- the other two networks.
     paper = { epochs = 100, seeds = { 1, 2, 3 }, algorithms = { ff_int8 = { epochs = 130 } },
       models = each_convolutional { algorithms = { ff_int8 = { epochs = 500 } } } },
+    -- What two cores carry: results/reference.
+    reference = { models = { mlp = "paper", mobilenet_v2 = "quick", efficientnet_b0 = "quick", resnet18 = "quick" } },
   },
 
   report = costs.report_to(to_reach, "the paper's of FF-INT8"),

@@ -21,8 +21,9 @@ static const struct ffb_option place_options[] = {
     {.name = "profile",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(profile),
-     .help = "size of the experiment: smoke, quick or paper; else the environment's FFBENCH_PROFILE, else quick (paper "
-             "on a Jetson)"},
+     .help =
+         "size of the experiment: smoke, quick, paper or reference (the MLP as paper, the others as quick); else the "
+         "environment's FFBENCH_PROFILE, else quick (paper on a Jetson)"},
     {.name = "data",
      .type = FFB_OPTION_STRING,
      .offset = PLACE(data),
@@ -153,7 +154,7 @@ static int report_verb(struct experiment *experiment) {
     ffb_fail(&error, "out of memory for the page: close other programs");
   bool ok = (sections || !experiment->places.page) && experiment_plan(experiment, &error) &&
             experiment_report(experiment, true, sections, &error) &&
-            (!sections || experiment_write_page(experiment, experiment->library, sections, &error));
+            (!sections || experiment_write_page(experiment, experiment->library, sections, NULL, &error));
   json_decref(sections);
   return ok ? 0 : command_line_fail(&error);
 }

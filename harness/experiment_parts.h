@@ -63,8 +63,9 @@ int experiment_train(struct experiment *experiment);
 json_t *experiment_found(const struct experiment *experiment);
 /* sections: where the page takes up this report, or null. */
 bool experiment_report(const struct experiment *experiment, bool filtered, json_t *sections, struct ffb_error *error);
+/* summary: where the verdicts go as Markdown, or null. */
 bool experiment_write_page(const struct experiment *experiment, const char *library, const json_t *sections,
-                           struct ffb_error *error);
+                           const char *summary, struct ffb_error *error);
 /* Those of every experiment with a record, and their page; `experiment` has no file. Returns the exit status. */
 int experiment_report_all(struct experiment *experiment);
 

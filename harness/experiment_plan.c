@@ -274,6 +274,8 @@ static bool train_cell(const struct experiment *experiment, struct cell *cell, s
     return false;
   control.checkpoint = folder;
   control.resume = true;
+  if (*cell_text(cell, "profile"))
+    control.profile = cell_text(cell, "profile");
   bool ok = run_execute(&cell->config, &control, &record, error);
   if (ok)
     forecast_learn(experiment->forecast, &cell->run, meter_clock_seconds() - begun, record);

@@ -113,10 +113,10 @@ bool experiment_report(const struct experiment *experiment, bool filtered, json_
 /* ---- pages ----------------------------------------------------------------------------------------------------- */
 
 bool experiment_write_page(const struct experiment *experiment, const char *library, const json_t *sections,
-                           struct ffb_error *error) {
-  if (!page_write(experiment->places.page, library, experiment_profile(experiment), sections, error))
+                           const char *summary, struct ffb_error *error) {
+  if (!page_write(experiment->places.page, summary, library, experiment_profile(experiment), sections, error))
     return false;
-  printf("page: %s\n", experiment->places.page);
+  printf("page: %s%s%s\n", experiment->places.page, summary ? ", verdicts: " : "", summary ? summary : "");
   return true;
 }
 
@@ -177,10 +177,13 @@ static void visit_report(void *to, const char *path, const char *summary) {
 }
 
 static bool report_each(struct reports *reports, struct ffb_error *error) {
+  char summary[PATH_MAX];
+  if (snprintf(summary, sizeof summary, "%s/verdicts.md", reports->command->places.results) >= PATH_MAX)
+    return ffb_fail_usage(error, "the name of the results folder is too long: %s", experiment_remedy);
   if (!catalogue_each(visit_report, reports, error))
     return false;
   if (json_array_size(reports->sections) > 0)
-    return experiment_write_page(reports->command, reports->library, reports->sections, error);
+    return experiment_write_page(reports->command, reports->library, reports->sections, summary, error);
   return reports->status != 0 ||
          ffb_fail_usage(error, "report: no experiment here has a profile \"%s\": choose smoke, quick or paper",
                         experiment_profile(reports->command));

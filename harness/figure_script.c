@@ -9,7 +9,9 @@
 enum {
   PAGE_WIDTH = 326, /* 3.4 inches of 96 */
   PIXELS_OF_PNG = 4,
-  LEFT = 40,
+  LEFT = 40, /* at least */
+  LEFT_OF_NUMBERS = 2,
+  RIGHT_OF_NUMBERS = 12, /* mark and space between a number and the axis */
   RIGHT = 18,
   TITLE_LINE = 14,
   PANEL_TITLE = 22, /* and the y axis's title, on one line above the panel */
@@ -27,6 +29,7 @@ static const char without_points[] = " (no record)";
 
 struct page {
   int height, title_lines, footer_lines, legend_rows, legend_entries;
+  double left; /* of every panel: where the y axis is */
 };
 
 static size_t columns_of(const char *text) {
@@ -73,12 +76,41 @@ static bool is_first_of_its_title(const struct figure *figure, size_t panel, siz
   return *title != '\0';
 }
 
+/* In DejaVu Sans at the numbers' size. */
+static double width_of_number(double value) {
+  char text[32];
+  double width = 0;
+  snprintf(text, sizeof text, "%g", value);
+  for (const char *c = text; *c; c++)
+    width += *c == '.' ? 3.9 : *c == '-' ? 4.4 : 7.7;
+  return width;
+}
+
+/* The number at a mark of an axis, counted from its first. */
+static double number_at(const struct axis *axis, int mark) {
+  if (axis->logarithmic)
+    return axis->from * pow(10, mark);
+  double first = ceil(axis->from / axis->step - 1e-9);
+  return (first + mark) * axis->step;
+}
+
+static double widest_number(const struct axis *axis) {
+  double widest = 0;
+  int last = axis->logarithmic ? (int)ceil(log10(axis->to / axis->from))
+                               : (int)floor((axis->to - axis->from) / axis->step + 1e-6);
+  for (int i = 0; i <= last; i++)
+    widest = fmax(widest, width_of_number(number_at(axis, i)));
+  return widest;
+}
+
 static struct page page_of(const struct figure *figure) {
-  struct page page = {.title_lines = lines_of(figure->title, TITLE_COLUMNS),
+  struct page page = {.left = LEFT,
+                      .title_lines = lines_of(figure->title, TITLE_COLUMNS),
                       .footer_lines = lines_of(figure->footer, FOOTER_COLUMNS),
                       .legend_entries = figure->not_finite};
   size_t longest = 0;
-  for (size_t i = 0; i < figure->count; i++)
+  for (size_t i = 0; i < figure->count; i++) {
+    page.left = fmax(page.left, LEFT_OF_NUMBERS + widest_number(&figure->panels[i].y) + RIGHT_OF_NUMBERS);
     for (size_t k = 0; k < figure->panels[i].count; k++)
       if (is_first_of_its_title(figure, i, k)) {
         const struct series *series = &figure->panels[i].series[k];
@@ -86,6 +118,7 @@ static struct page page_of(const struct figure *figure) {
         longest = columns > longest ? columns : longest;
         page.legend_entries++;
       }
+  }
   page.legend_rows = longest <= LEGEND_COLUMNS ? (page.legend_entries + 1) / 2 : page.legend_entries;
   page.height = 6 + page.title_lines * TITLE_LINE + (int)figure->count * (PANEL_TITLE + PANEL_HEIGHT + PANEL_BELOW) +
                 LEGEND_SPACE + page.legend_rows * LEGEND_LINE + LEGEND_SPACE + page.footer_lines * FOOTER_LINE + 4;
@@ -251,7 +284,7 @@ static void put_panel(FILE *to, const struct figure *figure, size_t p, const str
   }
   fprintf(to, "  set label 3 ");
   put_axis_title(to, &panel->x);
-  fprintf(to, " at screen %.6f,%.6f center font ',9'\n", across((LEFT + PAGE_WIDTH - RIGHT) / 2.0),
+  fprintf(to, " at screen %.6f,%.6f center font ',9'\n", across((page->left + PAGE_WIDTH - RIGHT) / 2),
           up(page, top + PANEL_HEIGHT + 29));
   put_range(to, 'x', &panel->x, (double)NAN);
   put_range(to, 'y', &panel->y, panel->edge);
@@ -323,7 +356,7 @@ static void put_frame(FILE *to, const struct figure *figure, const struct page *
       "  unset key\n  set lmargin at screen %.6f\n  set rmargin at screen %.6f\n"
       "  set border 3 lw 0.7 lc rgb '#666666'\n  set tics nomirror out scale 0.5 font ',9' textcolor rgb '#333333'\n"
       "  set grid ytics lt 1 lw 0.5 lc rgb '#e4e4e4'\n",
-      across(LEFT), across(PAGE_WIDTH - RIGHT));
+      across(page->left), across(PAGE_WIDTH - RIGHT));
 }
 
 void figure_put_script(FILE *to, const struct figure *figure) {

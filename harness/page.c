@@ -48,7 +48,14 @@ bool page_add(json_t *sections, const json_t *report, const char *results, struc
   return value_is_whole(refused, "the page", error) && ok;
 }
 
-bool page_write(const char *path, const char *library, const char *profile, const json_t *sections,
+static bool write_text(const json_t *page, const char *key, const char *path, struct ffb_error *error) {
+  const char *text = json_string_value(json_object_get(page, key));
+  if (page && !text)
+    return ffb_fail(error, "%s gave no %s: it belongs to another version", page_script, key);
+  return text && file_replace(path, text, strlen(text), "name another file with --page FILE", error);
+}
+
+bool page_write(const char *path, const char *summary, const char *library, const char *profile, const json_t *sections,
                 struct ffb_error *error) {
   char script[PATH_MAX], version[VERSION_BYTES];
   provenance_version(version, sizeof version);
@@ -61,8 +68,7 @@ bool page_write(const char *path, const char *library, const char *profile, cons
                            : NULL;
   bool whole = value_is_whole(refused, "the page", error);
   json_t *page = input && whole ? lua_host_run(script, library, input, &lua_host_limits_default, error) : NULL;
-  const char *text = json_string_value(json_object_get(page, "text"));
-  bool ok = text && file_replace(path, text, strlen(text), "name another file with --page FILE", error);
+  bool ok = write_text(page, "text", path, error) && (!summary || write_text(page, "summary", summary, error));
   json_decref(page);
   json_decref(input);
   return ok;

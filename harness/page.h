@@ -10,8 +10,9 @@
 /* What a report gave: its section joins `sections`, with the pictures that were drawn in <results>/plots. */
 bool page_add(json_t *sections, const json_t *report, const char *results, struct ffb_error *error);
 
-/* sections: at least one report's, and {name, missing} for experiments without a record. */
-bool page_write(const char *path, const char *library, const char *profile, const json_t *sections,
+/* sections: at least one report's, and {name, missing} for experiments without a record. summary: where its verdicts go
+ * as Markdown, or null. */
+bool page_write(const char *path, const char *summary, const char *library, const char *profile, const json_t *sections,
                 struct ffb_error *error);
 
 #endif

@@ -163,6 +163,30 @@ static void panels_share_a_legend(void **state) {
   ffb_free(script);
 }
 
+/* Where the y axis stands: a number beside it is not cut off. */
+static double left_of(const char *y) {
+  char text[512];
+  snprintf(text, sizeof text,
+           "{\"name\": \"one\", \"title\": \"t\", \"panels\": [{\"x\": {\"title\": \"a\"}, \"y\": {\"title\": \"b\", "
+           "%s}, \"series\": [{\"title\": \"s\", \"points\": [[1, 20], [2, 400]]}]}]}",
+           y);
+  char *script = script_of(parse(text)), *last = NULL;
+  for (char *at = script; (at = strstr(at, "set lmargin at screen ")); at++)
+    last = at;
+  assert_non_null(last);
+  double left = strtod(last + strlen("set lmargin at screen "), NULL);
+  ffb_free(script);
+  return left;
+}
+
+static void wide_numbers_get_room(void **state) {
+  (void)state;
+  double narrow = left_of("\"from\": 0, \"to\": 100");
+  assert_float_equal(left_of("\"scale\": \"log\", \"to\": 100"), narrow, 0);
+  double wide = left_of("\"scale\": \"log\", \"to\": 1000"), wider = left_of("\"to\": 20000");
+  assert_true(narrow < wide && wide < wider && wider < 0.25);
+}
+
 /* gnuplot runs what stands between backquotes outside single quotes; a text must not get out of its own. */
 static void texts_cannot_become_commands(void **state) {
   (void)state;
@@ -569,6 +593,7 @@ int main(void) {
       CASE(what_is_not_finite_is_drawn_at_the_edge),
       CASE(missing_runs_stay_visible),
       CASE(panels_share_a_legend),
+      CASE(wide_numbers_get_room),
       CASE(texts_cannot_become_commands),
       CASE(bad_figures_are_refused),
       CASE(pictures_are_drawn_the_same_again),

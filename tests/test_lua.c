@@ -348,6 +348,9 @@ static void mistakes_are_named_with_line_and_remedy(void **state) {
       {6, "smoke = { seeds = { 1, 1 } },", "seed 1 stands there twice"},
       {6, "smoke = { seeds = {} },", "at least one seed"},
       {6, "smoke = { models = { mpl = {} } },", "no model \"mpl\"; did you mean \"mlp\"?"},
+      {6, "smoke = { models = { mlp = 'stritc' } },", "no profile \"stritc\" with runs of its own; did you mean"},
+      {6, "smoke = { models = { mpl = 'strict' } },", "no model \"mpl\"; did you mean \"mlp\"?"},
+      {6, "smoke = 'smoke',", "no profile \"smoke\" with runs of its own"},
       {6, "smoke = { algorithms = { bp_fp23 = {} } },", "no row \"bp_fp23\"; did you mean \"bp_fp32\"?"},
       {6, "smoke = { algorithms = { bp_fp32 = { learning_rat = 1 } } },", "did you mean \"learning_rate\"?"},
       {6, "smoke = { algorithms = { bp_fp32 = { learning_rate = 'fast' } } },", "learning_rate must be a number"},
@@ -493,6 +496,46 @@ static void a_profile_speaks_of_models_and_rows(void **state) {
   assert_int_equal(json_array_size(json_object_get(plan, "cells")), 4);
   assert_int_equal(config_number(json_array_get(json_object_get(plan, "cells"), 3), "seed"), 3);
   json_decref(plan);
+}
+
+/* Table V's MLP as paper and its other networks as quick, in the same cells as those profiles': one record serves both.
+ */
+static void a_profile_takes_models_from_others(void **state) {
+  (void)state;
+  json_t *reference = plan_table5("reference", NULL), *cell;
+  json_t *sources[] = {plan_table5("paper", NULL), plan_table5("quick", NULL)};
+  size_t index, next[2] = {0, 0}, compared[2] = {0, 0};
+  json_array_foreach(json_object_get(reference, "cells"), index, cell) {
+    size_t source = strcmp(text_of(cell, "model"), "mlp") != 0;
+    const json_t *cells = json_object_get(sources[source], "cells"), *same = NULL;
+    while (next[source] < json_array_size(cells)) {
+      same = json_array_get(cells, next[source]++);
+      if (strcmp(text_of(same, "model"), text_of(cell, "model")) == 0)
+        break;
+    }
+    assert_string_equal(text_of(cell, "profile"), source ? "quick" : "paper");
+    assert_true(json_equal(json_object_get(cell, "config"), json_object_get(same, "config")));
+    compared[source]++;
+  }
+  assert_int_equal(compared[0], 3 * ROWS);
+  assert_int_equal(compared[1], 3 * ROWS);
+  json_decref(reference);
+  json_decref(sources[0]);
+  json_decref(sources[1]);
+}
+
+/* profiles = { whole = "quick" }: all as quick, under its name. */
+static void a_profile_may_be_another_ones_name(void **state) {
+  (void)state;
+  static const char text[] =
+      "return experiment { name = 'x', profiles = { quick = { epochs = 7, seeds = { 4, 5 } }, whole = 'quick' },\n"
+      "  models = { mlp = { dataset = 'mnist' } }, algorithms = { { 'bp_fp32' } } }\n";
+  write_file("script.lua", text, sizeof text - 1);
+  json_t *whole = answer(script, "plan", "whole", NULL), *quick = answer(script, "plan", "quick", NULL);
+  assert_int_equal(json_array_size(json_object_get(whole, "cells")), 2);
+  assert_true(json_equal(json_object_get(whole, "cells"), json_object_get(quick, "cells")));
+  json_decref(whole);
+  json_decref(quick);
 }
 
 /* Of an algorithm's own options as well: the row's word, the profile's on the algorithm, on the row, there on a model.
@@ -851,6 +894,40 @@ static void verdicts_name_their_network(void **state) {
   assert_null(strstr(markdown, "\naccuracy of"));
   /* Not all of the networks that the paper's averages are over. */
   assert_null(strstr(markdown, "against BP-FP32 on average"));
+  json_decref(result);
+}
+
+/* Networks of different profiles in one table: what is trained less says so wherever it is named, and is judged as its
+ * own profile is. */
+static void mixed_profiles_are_marked(void **state) {
+  (void)state;
+  static const char two_rows[] = "[{\"key\": \"algorithm\", \"value\": \"bp_fp32\"},"
+                                 " {\"key\": \"algorithm\", \"value\": \"ff_int8_tuned\"}]";
+  json_t *result = report_part("report", "reference", "mnist", two_rows);
+  const char *markdown = file_text(result, 0), *csv = file_text(result, 1);
+  assert_contains(markdown, "Profile paper (MLP 784-1000-1000-10), profile quick (MobileNet-V2, EfficientNet-B0,");
+  assert_contains(markdown, "## MLP 784-1000-1000-10 (profile paper)\n");
+  assert_contains(markdown, "## ResNet-18 (profile quick)\n");
+  assert_contains(markdown, "\nResNet-18 (profile quick)  "); /* its verdicts */
+  assert_contains(csv, "table5,paper,mlp,");
+  assert_contains(csv, "table5,quick,resnet18,");
+  assert_null(strstr(csv, "reference"));
+  json_decref(result);
+  result = report_part("check", "reference", "mnist", two_rows);
+  const char *terminal = text_of(result, "terminal");
+  assert_contains(terminal, "MLP 784-1000-1000-10 (profile paper), BP-FP32, every run finishes: done");
+  assert_contains(terminal, "ResNet-18 (profile quick), BP-FP32, every run finishes: done");
+  assert_null(strstr(terminal, "at least 98 %")); /* quick's gate on the MLP */
+  const json_t *entry;
+  size_t index, judged = 0, small = 0;
+  json_array_foreach(json_object_get(result, "verdicts"), index, entry) {
+    bool mlp = strncmp(text_of(entry, "id"), "table5.mlp.", 11) == 0;
+    const char *reason = text_of(entry, "reason");
+    judged += mlp && strstr(text_of(entry, "id"), "more_epochs") && !(reason && strstr(reason, "too small"));
+    small += !mlp && reason && strcmp(reason, "profile quick is too small to judge by") == 0;
+    assert_false(mlp && reason && strstr(reason, "too small"));
+  }
+  assert_true(judged > 0 && small > 0);
   json_decref(result);
 }
 
@@ -1519,6 +1596,8 @@ int main(void) {
       cmocka_unit_test(misspelt_name_is_an_error),
       cmocka_unit_test(table5_plans_its_cells),
       cmocka_unit_test(a_profile_speaks_of_models_and_rows),
+      cmocka_unit_test(a_profile_takes_models_from_others),
+      cmocka_unit_test(a_profile_may_be_another_ones_name),
       cmocka_unit_test(a_profile_sets_options_of_algorithms),
       cmocka_unit_test(a_row_may_name_its_models),
       cmocka_unit_test(only_selects_cells),
@@ -1531,6 +1610,7 @@ int main(void) {
       cmocka_unit_test(report_shows_gaps_and_reasons),
       cmocka_unit_test(report_marks_joules_and_seconds_that_lack_something),
       cmocka_unit_test(verdicts_name_their_network),
+      cmocka_unit_test(mixed_profiles_are_marked),
       cmocka_unit_test(averages_are_over_the_networks),
       cmocka_unit_test(doubtful_records_are_marked_in_every_table),
       cmocka_unit_test(gradients_are_told_by_depth),

@@ -318,6 +318,32 @@ static void verdicts_come_first(void **state) {
   assert_shown("<strong>1</strong> the paper contradicts itself</li>");
 }
 
+/* Claims with a place among the headlines, in its order, above the others; and all of it as Markdown, too. */
+static void headlines_come_before_all_claims(void **state) {
+  char path[PATH_MAX];
+  (void)state;
+  const char *heading = strstr(page, "<h3>What a reader asks first</h3>"), *all = strstr(page, "<h3>All claims</h3>");
+  assert_true(heading && all);
+  const char *first = strstr(heading, " takes none"), *second = strstr(heading, "memory of INT8");
+  assert_true(heading < first && first < second && second < all);
+  assert_true(all < strstr(all, " takes none")); /* once more, among all */
+  snprintf(path, sizeof path, "%s/results/verdicts.md", folder);
+  char *text = read_whole(path);
+  const char *const parts[] = {"# Verdicts\n\nOf profile smoke. ",
+                               "4 of 4 |          1 |              1 | ",
+                               "none |          - | ",
+                               "## What a reader asks first\n",
+                               " takes none",
+                               "memory of INT8"};
+  const char *at = text;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    at = strstr(at, parts[i]);
+    if (!at)
+      fail_msg("verdicts.md lacks, or has in another order: %s", parts[i]);
+  }
+  ffb_free(text);
+}
+
 /* What was not run is listed as such; what has no such profile is not. */
 static void every_experiment_has_its_place(void **state) {
   (void)state;
@@ -569,6 +595,7 @@ int main(void) {
       cmocka_unit_test(doubtful_records_are_named_first),
       cmocka_unit_test(nothing_lies_elsewhere),
       cmocka_unit_test(verdicts_come_first),
+      cmocka_unit_test(headlines_come_before_all_claims),
       cmocka_unit_test(every_experiment_has_its_place),
       cmocka_unit_test(numbers_lead_to_their_records),
       cmocka_unit_test(every_record_is_listed_once),

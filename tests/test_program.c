@@ -1588,6 +1588,21 @@ static void reports_are_embedded_in_documents(void **state) {
   assert_int_equal(EMBED(document).status, 1);
 }
 
+/* A picture beside the report is found from the document, an address stays. */
+static void embedded_links_lead_to_their_files(void **state) {
+  (void)state;
+  char text[4 * PATH_MAX], expected[PATH_MAX], after[OUTPUT_BYTES];
+  const char *document = in("document.md"), *report = in("report.md");
+  snprintf(text, sizeof text, "<!-- embed %s -->\n<!-- end of %s -->\n", report, report);
+  write_text(document, text);
+  write_text(report, "![a](plots/a.svg) [b](plots/b.png), [c](https://c.org/) [d](#d) (e)\n");
+  assert_succeeds(EMBED(document));
+  read_text(document, after);
+  snprintf(expected, sizeof expected, "![a](%s/plots/a.svg) [b](%s/plots/b.png), [c](https://c.org/) [d](#d) (e)\n",
+           folder, folder);
+  assert_non_null(strstr(after, expected));
+}
+
 static void documents_say_what_their_reports_say(void **state) {
   (void)state;
   assert_succeeds(EMBED("--check", "docs/readings.md"));
@@ -1661,6 +1676,7 @@ int main(void) {
       CASE(profile_shows_every_call),
       CASE(floors_leave_padding_out),
       CASE(reports_are_embedded_in_documents),
+      CASE(embedded_links_lead_to_their_files),
       CASE(energy_can_be_computed_again),
       CASE(energy_of_a_killed_run_can_be_computed_again),
       CASE(documents_say_what_their_reports_say),

@@ -26,6 +26,7 @@ for _, sharper in ipairs {
   { "kurtosis_grows", "the deeper the network, the sharper its gradient's peak, {row}: kurtosis", "kurtosis" },
   { "extremes_grow", "the deeper the network, the larger its gradient's extremes against the median, {row}",
     "largest_over_median" },
+  { "largest_grows", "the deeper the network, the larger its gradient's largest value, {row}", "largest" },
   { "zeros_grow", "the deeper the network, the more of its gradient INT8 turns to zero, {row}", "int8_zeros" },
 } do
   claim { id = sharper[1], text = sharper[2], place = section, kind = "order", models = deeper, row = "bp_fp32",

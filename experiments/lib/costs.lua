@@ -88,26 +88,29 @@ end
 
 -- ---- to an accuracy ----------------------------------------------------------------------------------------------
 
--- The lowest accuracy that a run of this network ended with, in whole per cent, so that every run gets there; runs that
--- diverged do not count.
+-- Per cent: twice what guessing scores on ten classes. A run that ends below has learnt nothing to compare costs at.
+local learnt = 20
+
+-- The lowest accuracy that a run of this network ended with, in whole per cent, so that every run that learnt gets there; runs
+-- that diverged do not count.
 local function common_level(model)
   local lowest
   for _, row in ipairs(model.rows) do
     for _, cell in ipairs(row.cells) do
       local last = cell.record and cell.record.status == "done" and curves.last(cell.record)
-      lowest = last and math.min(lowest or last, last) or lowest
+      lowest = last and last >= learnt and math.min(lowest or last, last) or lowest
     end
   end
   return lowest and lowest // 1
 end
 
 -- The level that is given for a network in this profile, or nil.
-local function given_level(model, results, levels)
-  return (levels[model.name] or levels[model.model] or {})[results.profile]
+local function given_level(model, levels)
+  return (levels[model.name] or levels[model.model] or {})[model.profile]
 end
 
-local function level_of(model, results, levels)
-  return given_level(model, results, levels) or common_level(model)
+local function level_of(model, levels)
+  return given_level(model, levels) or common_level(model)
 end
 
 -- What an epoch, the whole run, and training up to an accuracy take.
@@ -141,9 +144,9 @@ end
 local function levels_text(results, levels, origin)
   local given, found = {}, {}
   for _, model in ipairs(results.models) do
-    local level = level_of(model, results, levels)
+    local level = level_of(model, levels)
     if level then
-      table.insert(given_level(model, results, levels) and given or found, ("%s %g %%"):format(model.title, level))
+      table.insert(given_level(model, levels) and given or found, ("%s %g %%"):format(model.title, level))
     end
   end
   local text = ""
@@ -151,8 +154,8 @@ local function levels_text(results, levels, origin)
     text = (" The accuracy to reach is %s: %s."):format(origin, table.concat(given, ", "))
   end
   if #found > 0 then
-    text = text .. (" The accuracy to reach is the lowest that a run ended with, rounded down: %s.")
-      :format(table.concat(found, ", "))
+    text = text .. (" The accuracy to reach is the lowest that a run ended with, rounded down, runs below %d %% left out: %s.")
+      :format(learnt, table.concat(found, ", "))
   end
   return "Cost to an accuracy is that of training up to the end of the first epoch that had it on the validation split; the "
     .. "last column says which epoch that was." .. text
@@ -198,7 +201,7 @@ local function report(results, levels, origin)
     if base and #model.rows > 1 then
       blocks[#blocks + 1] = relative_table(model, base)
     end
-    blocks[#blocks + 1] = effort_table(model, level_of(model, results, levels))
+    blocks[#blocks + 1] = effort_table(model, level_of(model, levels))
     blocks[#blocks + 1] = detail_table(model)
     blocks[#blocks + 1] = memory_table(model)
   end

@@ -75,7 +75,7 @@ local function foreign_commits(results, version)
 end
 
 local function stamp(results, plan)
-  local parts = { "Profile " .. results.profile }
+  local parts = { (results:profile_text():gsub("^%l", string.upper)) }
   local function add(text)
     parts[#parts + 1] = text
   end
@@ -279,7 +279,7 @@ end
 
 -- What `ffbench check` says: gates first, then the verdicts.
 function documents.check(results, plan, gates)
-  local blocks = { { heading = "Gates of profile " .. results.profile } }
+  local blocks = { { heading = "Gates of " .. results:profile_text() } }
   local lines = {}
   for i, gate in ipairs(gates) do
     lines[i] = ("%s: %s, %s: %s"):format(gate.status, gate.subject, gate.wanted, gate.found)
@@ -379,7 +379,7 @@ local function csv_row(results, model, row, name)
   end
   local cell, paper = row.cells[1], row:paper_value(name)
   local fields = {
-    results.name, results.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(row), name, metric.unit,
+    results.name, model.profile, model.name, row.name, row.algorithm, cell.config.dataset, data_note(row), name, metric.unit,
     #files, csv_number(row:mean(name)) or "-", csv_number(row:spread(name)) or "", table.concat(seeds, " "),
     paper and paper.value or "", paper and paper.place or "", row:gap(name) or "", table.concat(files, " "),
     table.concat(results_of.doubts_of(cells), "; "),

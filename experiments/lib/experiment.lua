@@ -403,7 +403,11 @@ local function read_row_overrides(values, row_list, path)
 end
 
 local function read_model_overrides(values, model_list, row_list, path)
-  return read_overrides(values, model_list, "model", "model", path, function(entry, here)
+  local own = {}
+  for name, entry in pairs(values and expect(values, "table", path) or {}) do
+    own[name] = type(entry) ~= "string" and entry or nil -- a text names another profile: read_sources
+  end
+  return read_overrides(own, model_list, "model", "model", path, function(entry, here)
     check_keys(entry, run_keys("seeds", "algorithms"), here)
     return {
       run = pick_run_options(entry, here),
@@ -413,7 +417,42 @@ local function read_model_overrides(values, model_list, row_list, path)
   end)
 end
 
+-- Which models are trained as another profile says: {name = profile}. profiles = { reference = "paper" } says it of all, and
+-- reference = { models = { mlp = "paper" } } of some.
+local function read_sources(profile, model_list, profiles, path)
+  local sources, names = {}, {}
+  local function add(name, source, here)
+    if type(profiles[source]) ~= "table" then
+      refuse(here, 'there is no profile "%s" with runs of its own%s', source, meant(source, keys_of(profiles)))
+    end
+    for model, entry in pairs(profiles[source].models or {}) do
+      if type(entry) == "string" then
+        refuse(here, 'profile "%s" takes %s from another one itself: name that one', source, tostring(model))
+      end
+    end
+    sources[name] = source
+  end
+  for _, model in ipairs(model_list) do
+    names[model.name], names[model.model] = true, true
+    if type(profile) == "string" then
+      add(model.name, profile, path)
+    end
+  end
+  for name, entry in pairs(type(profile) == "table" and profile.models or {}) do
+    local here = extend(extend(path, "models"), name)
+    if type(entry) == "string" and not names[name] then
+      refuse(here, 'this experiment has no model "%s"%s', tostring(name), meant(name, keys_of(names)))
+    elseif type(entry) == "string" then
+      add(name, entry, here)
+    end
+  end
+  return sources
+end
+
 local function read_profile(profile, model_list, row_list, path)
+  if type(profile) == "string" then
+    profile = {}
+  end
   expect(profile, "table", path)
   check_keys(profile, run_keys("seeds", "models", "algorithms"), path)
   return {
@@ -479,7 +518,7 @@ local function overrides_of(overrides, general, special)
 end
 
 local function cell_of(plan, model, row, seed)
-  local profile = plan.profile
+  local profile = plan.profiles[model.profile]
   local config = { model = model.model, algorithm = row.algorithm, dataset = model.dataset, seed = seed, plugin = row.plugin }
   -- The more special wins: profile, model, row, the profile's word on this model, on this algorithm, on this row, and on
   -- this algorithm and row where it speaks of this model.
@@ -505,7 +544,8 @@ local function cell_of(plan, model, row, seed)
   local model_options = {}
   overlay(model_options, model.options)
   config.options, config.model_options = options, model_options
-  return { model = model.name, row = row.name, algorithm = row.algorithm, title = row.title, config = config }
+  return { model = model.name, row = row.name, algorithm = row.algorithm, title = row.title, profile = model.profile,
+    config = config }
 end
 
 local function set_dataset(cells, name)
@@ -621,8 +661,9 @@ end
 
 -- A profile's seeds, or those of one model; --set seeds stands above both.
 local function seeds_of(plan, model)
-  local seeds = plan.profile.seeds
-  for _, override in ipairs(overrides_of(plan.profile.models, model.model, model.name)) do
+  local profile = plan.profiles[model.profile]
+  local seeds = profile.seeds
+  for _, override in ipairs(overrides_of(profile.models, model.model, model.name)) do
     seeds = override.seeds or seeds
   end
   return plan.seeds or seeds
@@ -688,6 +729,7 @@ local function experiment(description)
   plan.profiles = {}
   for name, profile in pairs(description.profiles) do
     plan.profiles[name] = read_profile(profile, plan.models, plan.rows, { "profiles", name })
+    plan.profiles[name].sources = read_sources(profile, plan.models, description.profiles, { "profiles", name })
   end
   plan.claims = verdicts.read_claims(description.claims or {}, refuse)
   plan.gates = gates.read(description.gates or {}, plan, refuse)
@@ -733,14 +775,18 @@ end
 
 local function finish(value)
   if input.mode == "page" then -- of lib.page: what the reports gave, joined
-    return { text = value(input) }
+    local text, summary = value(input)
+    return { text = text, summary = summary }
   end
   local plan = type(value) == "table" and known[value]
   if not plan then
     host.refuse(host.file .. ": this file is no experiment: it must end with return experiment { ... }")
   end
   if input.mode ~= "describe" then
-    plan.profile = find_profile(plan)
+    local sources = find_profile(plan).sources
+    for _, model in ipairs(plan.models) do
+      model.profile = sources[model.name] or sources[model.model] or input.profile
+    end
     plan.version, plan.draws = input.version, input.draws
     plan.changes = {}
     for _, pair in ipairs(input.set or {}) do

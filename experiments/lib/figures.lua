@@ -182,7 +182,7 @@ local function runs_text(runs)
 end
 
 local function footer(figure, results)
-  local texts = { "ffbench, profile " .. results.profile, runs_text(results:distinct(run_of, figure.rows)) }
+  local texts = { "ffbench, " .. results:profile_text(figure.rows), runs_text(results:distinct(run_of, figure.rows)) }
   for _, name in ipairs(results:distinct(replaced_dataset, figure.rows)) do
     texts[#texts + 1] = "SYNTHETIC DATA instead of " .. name
   end

@@ -112,10 +112,11 @@ local function names_row(gate, name)
   return not (gate.rows or gate.row)
 end
 
-local function gate_claim(gate, judged)
+local function gate_claim(gate, judged, profile)
   local entries = {}
   for _, entry in ipairs(judged) do
-    if entry.claim.id == gate.claim and (not entry.row or names_row(gate, entry.row)) then
+    local here = not entry.rows[1] or entry.rows[1].model.profile == profile
+    if here and entry.claim.id == gate.claim and (not entry.row or names_row(gate, entry.row)) then
       local by_mean = entry.verdict == "underpowered" and entry.inside
       local found = entry.reason or ("%s (%s)"):format(entry.measured, verdicts.text(entry))
       entries[#entries + 1] = { subject = entry.text, wanted = entry.expected, found = found,
@@ -125,24 +126,29 @@ local function gate_claim(gate, judged)
   return entries
 end
 
-local function gate_rows(gate, results)
+local function gate_rows(gate, results, profile)
   local entries = {}
   for _, name in ipairs(gate.rows or { gate.row }) do
     for _, model in ipairs(results.models) do
-      local row = (not gate.model or gate.model == model.name) and results:row(name, model.name)
+      local named = model.profile == profile and (not gate.model or gate.model == model.name)
+      local row = named and results:row(name, model.name)
       entries[#entries + 1] = row and gate_row(gate, row) or nil
     end
   end
   return entries
 end
 
+-- Each model is held to the gates of the profile that it is trained as.
 -- list of {subject =, wanted =, found =, status = passed | failed | skipped}, and how many failed. judged: of verdicts.judge.
 function gates.judge(results, plan, judged)
   local entries, failed = {}, 0
-  for _, gate in ipairs(plan.gates[results.profile] or {}) do
-    for _, entry in ipairs(gate.claim and gate_claim(gate, judged) or gate_rows(gate, results)) do
-      entries[#entries + 1] = entry
-      failed = failed + (entry.status == "failed" and 1 or 0)
+  for _, profile in ipairs(results:profiles()) do
+    for _, gate in ipairs(plan.gates[profile] or {}) do
+      local found = gate.claim and gate_claim(gate, judged, profile) or gate_rows(gate, results, profile)
+      for _, entry in ipairs(found) do
+        entries[#entries + 1] = entry
+        failed = failed + (entry.status == "failed" and 1 or 0)
+      end
     end
   end
   return entries, failed

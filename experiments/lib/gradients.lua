@@ -2,6 +2,8 @@
 --
 --   gradients.text(row, epoch, measure)           as row:text; epoch 0 is before training, "last" the end
 --   gradients.title(measure)                      with its unit
+--   gradients.over_training(series_of)            panels of a figure: series_of(points) gives a panel's series, points(row)
+--                                                 a curve
 --   gradients.histogram(row, epoch, least)        points {value, share in percent} of all seeds' values together
 --   gradients.by_epoch(row, measure)              points {epoch, mean, lowest, highest} over the seeds
 --   gradients.gates(rows, epochs)                 the runs finish, and their gradients were taken
@@ -34,7 +36,8 @@ local function plainly(key, factor)
 end
 
 local function largest(layer)
-  return 1000 * math.max(results_of.at_path(layer, "maximum"), -results_of.at_path(layer, "minimum"))
+  local low, high = results_of.at_path(layer, "minimum"), results_of.at_path(layer, "maximum")
+  return type(low) == "number" and type(high) == "number" and 1000 * math.max(high, -low) or nil
 end
 
 local function zeros(layer)
@@ -63,8 +66,9 @@ end
 
 -- Gradients themselves are told in thousandths.
 local measures = {
-  kurtosis = { title = "excess kurtosis", digits = "%.1f", read = plainly("kurtosis", 1) },
-  largest_over_median = { title = "largest over median", digits = "%.0f", read = plainly("largest_over_median", 1) },
+  kurtosis = { title = "excess kurtosis", digits = "%.1f", scale = "log", read = plainly("kurtosis", 1) },
+  largest_over_median = { title = "largest over median", digits = "%.0f", scale = "log",
+    read = plainly("largest_over_median", 1) },
   int8_zeros = { title = "turned to 0 by INT8", unit = "%", digits = "%.1f", read = plainly("int8_zero_share", 100) },
   zeros = { title = "no gradient", unit = "%", digits = "%.1f", read = zeros },
   deviation = { title = "deviation", unit = "10⁻³", digits = "%.2f", read = plainly("deviation", 1000) },
@@ -135,6 +139,16 @@ function gradients.by_epoch(row, measure)
     end
   end
   return points
+end
+
+function gradients.over_training(series_of)
+  local panels = {}
+  for i, measure in ipairs { "kurtosis", "largest_over_median", "int8_zeros" } do
+    local of = measures[measure]
+    panels[i] = { x = { title = "Epoch" }, series = series_of(function(row) return gradients.by_epoch(row, measure) end),
+      y = { title = (of.title:gsub("^%l", string.upper)), unit = of.unit, scale = of.scale, from = not of.scale and 0 or nil } }
+  end
+  return panels
 end
 
 -- What the measures of any sample of numbers lie between.

@@ -3,6 +3,7 @@
 -- experiment (harness/page.h); what it gets is {profile, version, sections} with the sections of lib.sections.
 local html = require "lib.html"
 local style = require "lib.style"
+local summary = require "lib.summary"
 local verdicts = require "lib.verdicts"
 
 -- How a verdict is coloured, if not as an open one.
@@ -13,10 +14,7 @@ local function class_of(verdict)
   return classes[verdict] or "open"
 end
 
--- "Table V" of "Table V: accuracy, time and so on".
-local function short_title(section)
-  return section.title:match("^(Table %w+):") or section.title:match("^(Figure %w+):") or section.title
-end
+local each, given, short_title = summary.each, summary.given, summary.short_title
 
 local function section_id(section)
   return "experiment-" .. html.escape(section.name)
@@ -34,28 +32,7 @@ local function in_order(sections)
   return sections
 end
 
-local function each(sections, key, visit)
-  for _, section in ipairs(sections) do
-    for _, item in ipairs(section[key] or {}) do
-      visit(item, section)
-    end
-  end
-end
-
 -- ---- verdicts ----------------------------------------------------------------------------------------------------
-
--- The verdicts that were given somewhere, and how often.
-local function given(sections)
-  local all, list = {}, {}
-  each(sections, "verdicts", function(entry)
-    all[#all + 1] = entry
-  end)
-  local counts = verdicts.counts(all)
-  for _, verdict in ipairs(verdicts.order) do
-    list[#list + 1] = counts[verdict] and verdict or nil
-  end
-  return list, counts
-end
 
 local function totals(sections)
   local names, counts = given(sections)
@@ -76,12 +53,17 @@ local function by_experiment(sections)
   for i, section in ipairs(sections) do
     local counts = verdicts.counts(section.verdicts or {})
     rows[i] = { ('<a href="#%s">%s</a>'):format(section_id(section), html.text(short_title(section))),
-      section.missing and "none" or ("%d of %d"):format(#section.records, section.planned) }
+      summary.runs_text(section) }
     for _, name in ipairs(names) do
       rows[i][#rows[i] + 1] = section.missing and "-" or tostring(counts[name] or 0)
     end
   end
   return html.grid(columns, rows, "Verdicts by experiment")
+end
+
+local claim_columns = {}
+for i, title in ipairs { "Claim", "Verdict", "Paper", "Here" } do
+  claim_columns[i] = { title = title, align = "left" }
 end
 
 local function claim_row(entry, with_network)
@@ -116,19 +98,27 @@ end
 
 local function claims(section)
   local several = verdicts.count_networks(section.verdicts) > 1
-  local columns, rows = {}, {}
-  for i, title in ipairs { "Claim", "Verdict", "Paper", "Here" } do
-    columns[i] = { title = title, align = "left" }
-  end
+  local rows = {}
   for i, entry in ipairs(ranked(section.verdicts)) do
     rows[i] = claim_row(entry, several)
   end
   return ("<details>\n<summary><strong>%s</strong>: %s</summary>\n%s\n</details>"):format(html.text(section.title),
-    html.text(verdicts.summary(section.verdicts)), html.grid(columns, rows, "Claims of " .. section.title))
+    html.text(verdicts.summary(section.verdicts)), html.grid(claim_columns, rows, "Claims of " .. section.title))
+end
+
+local function main_claims(sections)
+  local rows = {}
+  for i, pair in ipairs(summary.headlines(sections)) do
+    rows[i] = claim_row(pair[1], true)
+  end
+  return #rows > 0 and "<h3>What a reader asks first</h3>\n" .. html.grid(claim_columns, rows, "What a reader asks first")
+    .. "\n<h3>All claims</h3>" or nil
 end
 
 local function verdict_section(sections)
-  local parts = { '<section id="verdicts">', "<h2>Verdicts</h2>", totals(sections), by_experiment(sections) }
+  local parts = { '<section id="verdicts">', "<h2>Verdicts</h2>", totals(sections) }
+  parts[#parts + 1] = main_claims(sections)
+  parts[#parts + 1] = by_experiment(sections)
   for _, section in ipairs(sections) do
     if #(section.verdicts or {}) > 0 then
       parts[#parts + 1] = claims(section)
@@ -342,7 +332,7 @@ local head = [[<!DOCTYPE html>
 <body>
 <header>
 <h1>%s</h1>
-<p>Profile %s: %s of %s.</p>
+<p>%s: %s of %s.</p>
 </header>
 <main>]]
 
@@ -358,8 +348,9 @@ return function(input)
   for _, section in ipairs(sections) do
     reported = reported + (section.missing and 0 or 1)
   end
-  local parts = { head:format(html.escape(title), style, html.text(title), html.text(input.profile),
-    count_text(#records), plural(reported, "experiment")) }
+  local profile = summary.profile_text(sections, input.profile):gsub("^%l", string.upper)
+  local parts = { head:format(html.escape(title), style, html.text(title), html.text(profile), count_text(#records),
+    plural(reported, "experiment")) }
   local doubts = doubt_banners(records)
   table.move(doubts, 1, #doubts, #parts + 1, parts)
   parts[#parts + 1] = verdict_section(sections)
@@ -371,5 +362,5 @@ return function(input)
   parts[#parts + 1] = record_table(records)
   local made_by = html.paragraph("Made by " .. input.version .. ".")
   parts[#parts + 1] = "</main>\n<footer>\n" .. made_by .. "\n</footer>\n</body>\n</html>"
-  return table.concat(parts, "\n") .. "\n"
+  return table.concat(parts, "\n") .. "\n", summary.markdown(sections, input.profile)
 end

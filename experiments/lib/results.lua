@@ -1,7 +1,8 @@
 -- Records as rows of numbers: what a report function gets.
 --
 --   results.profile, results.title
---   results.models           list of {name =, title =, dataset =, rows = {...}} in the experiment's order
+--   results.models           list of {name =, title =, dataset =, profile =, rows = {...}} in the experiment's order; profile
+--                            is the one that says how the model is trained; where they differ, the title names it
 --   results:row(name, model) a row; the model may be left out where there is one
 --   results:note(text)       its footnote mark, such as ¹
 --   row.title, row.algorithm, row.cells (one per seed: config, record, file, reason)
@@ -425,6 +426,29 @@ function methods:all_rows()
   return rows
 end
 
+-- The profiles that say how the models are trained, or those of these rows.
+function methods:profiles(rows)
+  local seen, names = {}, {}
+  for _, row in ipairs(rows or self:all_rows()) do
+    names[#names + 1] = not seen[row.model.profile] and row.model.profile or nil
+    seen[row.model.profile] = true
+  end
+  return names
+end
+
+-- "profile quick", or each with its networks: "profile paper (MLP), profile quick (ResNet-18)".
+function methods:profile_text(rows)
+  local names, parts = self:profiles(rows), {}
+  for i, name in ipairs(names) do
+    local titles = {}
+    for _, model in ipairs(#names > 1 and self.models or {}) do
+      titles[#titles + 1] = model.profile == name and model.plain_title or nil
+    end
+    parts[i] = "profile " .. name .. (#titles > 0 and (" (%s)"):format(table.concat(titles, ", ")) or "")
+  end
+  return #parts > 0 and table.concat(parts, ", ") or "profile " .. self.profile
+end
+
 -- read(cell) for every cell, of these rows or of all; the values that differ, sorted.
 function methods:distinct(read, rows)
   local seen, values = {}, {}
@@ -508,7 +532,8 @@ function results.new(plan, input, traces)
     traces = traces and {} or nil,
   }, methods)
   for _, model in ipairs(plan.models) do
-    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset, rows = {} }
+    local entry = { name = model.name, model = model.model, title = model.title, dataset = model.dataset,
+      profile = model.profile, rows = {} }
     for _, row in ipairs(plan.rows) do
       local new = new_row(made, entry, row, plan, input)
       if #new.cells > 0 then
@@ -519,6 +544,9 @@ function results.new(plan, input, traces)
     if #entry.rows > 0 then
       made.models[#made.models + 1] = entry
     end
+  end
+  for _, model in ipairs(#made:profiles() > 1 and made.models or {}) do
+    model.plain_title, model.title = model.title, ("%s (profile %s)"):format(model.title, model.profile)
   end
   return made
 end

@@ -100,9 +100,9 @@ end
 local function verdict_entries(entries)
   local list = {}
   for i, entry in ipairs(entries) do
-    list[i] = { id = entry.claim.id, text = entry.text, place = entry.claim.place, network = entry.network,
-      expected = entry.expected, measured = entry.measured, verdict = entry.verdict, reason = entry.reason,
-      needs = entry.needs, doubts = entry.measured ~= "-" and doubts_of(entry.rows) or {},
+    list[i] = { id = entry.claim.id, headline = entry.claim.headline, text = entry.text, place = entry.claim.place,
+      network = entry.network, expected = entry.expected, measured = entry.measured, verdict = entry.verdict,
+      reason = entry.reason, needs = entry.needs, doubts = entry.measured ~= "-" and doubts_of(entry.rows) or {},
       files = entry.measured ~= "-" and sections.files_of(entry.rows) or {} }
   end
   return list
@@ -127,7 +127,7 @@ function sections.new(document, results, plan, entries, file)
     planned = planned + (cell.selected and 1 or 0)
   end
   return {
-    name = plan.name, title = plan.title, file = file, profile = results.profile, changes = plan.changes,
+    name = plan.name, title = plan.title, file = file, profiles = results:profiles(), changes = plan.changes,
     banner = document.banner, stamp = document.stamp, blocks = blocks, verdicts = verdict_entries(entries),
     records = records(results), planned = planned,
   }

@@ -17,6 +17,7 @@
 --   profiles               only judged in these
 --   evidence               contradiction: the arithmetic
 --   why                    unmeasured: the reason
+--   headline               its place among the claims that summaries show
 
 local results_of = require "lib.results"
 local statistics = require "lib.statistics"
@@ -36,7 +37,7 @@ local claim_keys = {
   id = "string", text = "string", place = "string", kind = "string", model = "string", row = "string", base = "string",
   base_model = "string", metric = "string", paper = "number", tolerance = "table", at_most = "number", at_least = "number",
   resolution = "number", rows = "table", models = "table", machine = "string", profiles = "table", evidence = "string",
-  why = "string",
+  why = "string", headline = "number",
 }
 
 local kinds = {
@@ -225,8 +226,8 @@ local function judged_in(claim, profile)
   return claim.profiles == nil
 end
 
-local function row_obstacle(claim, row, profile)
-  local metric = results_of.metric(claim.metric)
+local function row_obstacle(claim, row)
+  local metric, profile = results_of.metric(claim.metric), row.model.profile
   if claim.machine and other_machine(row, claim.machine) then
     return (metric.wants_own_machine and "seconds and joules compare only on the paper's board, %s; their changes are judged"
       or "only the paper's board, %s, can show it"):format(claim.machine)
@@ -245,11 +246,11 @@ end
 local function measure(claim, row, results)
   local compares = claim.base or claim.base_model
   local base = compares and base_for(claim, row, results) or nil
-  local by_seed, gap, obstacle = row:by_seed(claim.metric), row:gap(claim.metric), row_obstacle(claim, row, results.profile)
+  local by_seed, gap, obstacle = row:by_seed(claim.metric), row:gap(claim.metric), row_obstacle(claim, row)
   if base then
     by_seed = pair(by_seed, base:by_seed(claim.metric), combine[claim.kind] or combine.difference)
     gap = gap or base:gap(claim.metric) or (#listed(by_seed) == 0 and "no seed that both rows have" or nil)
-    obstacle = obstacle or row_obstacle(claim, base, results.profile)
+    obstacle = obstacle or row_obstacle(claim, base)
   elseif compares then
     by_seed, gap = {}, "no row here to compare with"
   end
@@ -258,9 +259,19 @@ end
 
 -- ---- judging -----------------------------------------------------------------------------------------------------
 
-local function range_of(claim, profile)
-  if claim.tolerance and claim.paper then
-    return claim.paper - claim.tolerance[profile], claim.paper + claim.tolerance[profile]
+-- How far off a number of these rows still counts: of rows trained as different profiles say, the widest.
+local function tolerance_of(claim, rows)
+  local widest
+  for _, row in ipairs(claim.paper and claim.tolerance and rows or {}) do
+    local tolerance = claim.tolerance[row.model.profile]
+    widest = tolerance and math.max(widest or 0, tolerance) or widest
+  end
+  return widest
+end
+
+local function range_of(claim, tolerance)
+  if tolerance then
+    return claim.paper - tolerance, claim.paper + tolerance
   end
   return claim.at_least or -math.huge, claim.at_most or math.huge
 end
@@ -281,16 +292,16 @@ local function seeds_text(values, half)
 end
 
 -- Fills in the verdict: of the mean, its interval, and the range that the claim allows.
-local function judge_numbers(entry, values, profile)
-  local claim = entry.claim
+local function judge_numbers(entry, values)
+  local claim, tolerance = entry.claim, tolerance_of(entry.claim, entry.rows)
   local mean, half = statistics.mean(values), half_interval(values, claim.metric)
-  local low, high = range_of(claim, profile)
+  local low, high = range_of(claim, tolerance)
   entry.inside = mean >= low and mean <= high
   if not half then
     entry.verdict, entry.needs = "underpowered", "2 seeds"
     return
   end
-  local resolution = claim.paper and claim.tolerance and claim.tolerance[profile] or claim.resolution or 0
+  local resolution = tolerance or claim.resolution or 0
   if mean + half < low or mean - half > high then
     entry.verdict = "not reproduced"
   elseif (mean - half >= low and mean + half <= high) or (entry.inside and half <= resolution) then
@@ -361,14 +372,14 @@ local function new_entry(claim, row)
     expected = expected_text(claim), measured = "-" }
 end
 
-local function give_verdict(entry, values, reason, results)
+local function give_verdict(entry, values, reason)
   if #values > 0 then
     entry.measured = measured_text(entry.claim, values)
   end
   if reason then
     entry.verdict, entry.reason = "not measured", reason
   else
-    judge_numbers(entry, values, results.profile)
+    judge_numbers(entry, values)
   end
   return entry
 end
@@ -377,7 +388,7 @@ local function judge_row(claim, row, results)
   local entry, found = new_entry(claim, row), measure(claim, row, results)
   local values = listed(found.by_seed)
   entry.obstacle, entry.rows = found.obstacle, found.rows
-  give_verdict(entry, values, entry.obstacle or (#values == 0 and (found.gap or "not run")) or nil, results)
+  give_verdict(entry, values, entry.obstacle or (#values == 0 and (found.gap or "not run")) or nil)
   if found.gap and #values > 0 then
     entry.measured = ("%s (%d of %d)"):format(entry.measured, #values, #row.cells)
   end
@@ -417,7 +428,7 @@ local function judge_average(claim, first, results)
     table.move(found.rows, 1, #found.rows, #entry.rows + 1, entry.rows)
     reason = reason or #listed(found.by_seed) == 0 and (found.gap or "not run") or nil
   end
-  return give_verdict(entry, reason and {} or average_values(of_models), entry.obstacle or reason, results)
+  return give_verdict(entry, reason and {} or average_values(of_models), entry.obstacle or reason)
 end
 
 -- ---- orders ------------------------------------------------------------------------------------------------------
@@ -533,13 +544,13 @@ end
 -- ---- all claims --------------------------------------------------------------------------------------------------
 
 local function judge_contradiction(claim)
-  return { claim = claim, text = claim.text, expected = "", measured = "-", verdict = "the paper contradicts itself",
+  return { claim = claim, rows = {}, text = claim.text, expected = "", measured = "-", verdict = "the paper contradicts itself",
     reason = claim.evidence }
 end
 
 local function without_measurement(claim, reason)
   local titled = claim.row and claim.text:gsub("{row}", claim.row) or claim.text
-  return { claim = claim, text = titled, expected = "", measured = "-", verdict = "not measured", reason = reason }
+  return { claim = claim, rows = {}, text = titled, expected = "", measured = "-", verdict = "not measured", reason = reason }
 end
 
 local function judge(claim, results, plan)

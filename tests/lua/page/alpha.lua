@@ -12,9 +12,9 @@ return experiment {
   algorithms = { { "bp_fp32", title = "FP32 " .. nasty }, { "bp_int8", title = "INT8" } },
   claims = {
     { id = "small", text = "memory of {row} " .. nasty, place = "Table " .. nasty, kind = "value", model = "mlp",
-      row = "bp_int8", metric = "memory", at_most = 1000 },
+      row = "bp_int8", metric = "memory", at_most = 1000, headline = 2 },
     { id = "tiny", text = "{row} takes none", place = "Table I", kind = "value", model = "mlp", row = "bp_fp32",
-      metric = "memory", at_most = 0 },
+      metric = "memory", at_most = 0, headline = 1 },
     { id = "odd", text = "1 is 2 " .. nasty, place = "Section I", kind = "contradiction", evidence = "It is not. " .. nasty },
   },
   report = function(results)
