@@ -5,7 +5,7 @@
 #include "harness/file.h"
 #include "harness/machine.h"
 #include "harness/record.h"
-#include "tests/scratch.h"
+#include "tests/folder.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -15,8 +15,6 @@ enum { TEXT_BYTES = 512, PARTS = 48, ARGUMENTS = 32 };
 
 #define PROGRAM  FFB_BUILD_DIRECTORY "/ffbench"
 #define COUNTING (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
-
-static char folder[256];
 
 /* ---- records ------------------------------------------------------------------------------------------------------
  */
@@ -293,14 +291,6 @@ static void options_are_read_back_exactly(void **state) {
 
 /* ---- the GPU ------------------------------------------------------------------------------------------------------
  */
-
-static const char *in(const char *name) {
-  static char paths[8][PATH_MAX];
-  static int next;
-  char *path = paths[next++ % 8];
-  snprintf(path, PATH_MAX, "%s/%s", folder, name);
-  return path;
-}
 
 static void write_file(const char *name, const void *content, size_t bytes) {
   struct ffb_error error;
@@ -581,16 +571,6 @@ static void replay_finds_a_moved_plugin(void **state) {
 
 /* ---- all ----------------------------------------------------------------------------------------------------------
  */
-
-static int make_folder(void **state) {
-  (void)state;
-  return scratch_make(folder, sizeof folder);
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  return scratch_remove(folder);
-}
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 

@@ -5,7 +5,7 @@
 #include "harness/plugin.h"
 #include "harness/registry.h"
 #include "models/models.h"
-#include "tests/scratch.h"
+#include "tests/folder.h"
 
 #include <limits.h>
 
@@ -19,13 +19,7 @@ static const char *const documents[] = {
     "docs/record.md"};
 enum { DOCUMENTS = sizeof documents / sizeof *documents };
 
-static char folder[256], path[512];
 static json_t *registry;
-
-static const char *in(const char *name) {
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
 
 static char *read_whole(const char *name) {
   struct ffb_error error = {0};
@@ -143,7 +137,7 @@ static void shown_arguments_are_taken(void **state) {
   size_t used = (size_t)snprintf(help, sizeof help, "%s", others);
   for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
     assert_int_equal(run_program((const char *const[]){PROGRAM, verbs[i], "--help", NULL}, in("help")), 0);
-    char *text = read_whole(path);
+    char *text = read_whole(in("help"));
     used += (size_t)snprintf(help + used, sizeof help - used, "%s", text);
     assert_true(used < sizeof help);
     ffb_free(text);
@@ -223,16 +217,14 @@ static void shown_scripts_are_taken(void **state) {
 /* ---- set-up ----------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state) {
-  (void)state;
   struct ffb_error error;
   registry = registry_json(&error);
-  return registry ? scratch_make(folder, sizeof folder) : -1;
+  return registry ? make_folder(state) : -1;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   json_decref(registry);
-  return scratch_remove(folder);
+  return remove_folder(state);
 }
 
 int main(void) {

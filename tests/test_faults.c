@@ -8,7 +8,7 @@
 #include "harness/file.h"
 #include "harness/lua_host.h"
 #include "harness/registry.h"
-#include "tests/scratch.h"
+#include "tests/folder.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -50,11 +50,9 @@ static bool has_leaks(void) {
 }
 #endif
 
-enum { ARGUMENTS = 48, NAMES = 64, TEXT_BYTES = 1 << 16, LEAKED = 99, PLACE_BYTES = 160, KILLED = -SIGKILL };
+enum { ARGUMENTS = 48, TEXT_BYTES = 1 << 16, LEAKED = 99, PLACE_BYTES = 160, KILLED = -SIGKILL };
 
 static const unsigned long never = 1000000000;
-
-static char folder[256];
 
 /* ---- disturbances ---------------------------------------------------------------------------------------------- */
 
@@ -189,21 +187,6 @@ int unlink(const char *path) {
 }
 
 /* ---- running ---------------------------------------------------------------------------------------------------- */
-
-/* A path in the test's folder. The same name gives the same text, so that lists of arguments stay good. */
-static const char *in(const char *name) {
-  static struct {
-    const char *name;
-    char path[PATH_MAX];
-  } known[NAMES];
-  int i = 0;
-  while (known[i].name && strcmp(known[i].name, name) != 0)
-    i++;
-  assert_true(i + 1 < NAMES);
-  known[i].name = name;
-  snprintf(known[i].path, PATH_MAX, "%s/%s", folder, name);
-  return known[i].path;
-}
 
 static char *read_text(const char *path, char text[TEXT_BYTES]) {
   FILE *file = fopen(path, "r");
@@ -874,20 +857,18 @@ static void killed_at_twenty_moments_it_makes_the_same_tables(void **state) {
 
 /* ---- set-up ----------------------------------------------------------------------------------------------------- */
 
-static int make_folder(void **state) {
-  (void)state;
+static int set_up_case(void **state) {
   unsetenv("TMPDIR");
   setenv("PATH", "", 1); /* no gnuplot, unless a test is about it */
-  return scratch_make(folder, sizeof folder);
+  return make_folder(state);
 }
 
-static int remove_folder(void **state) {
-  (void)state;
+static int tear_down_case(void **state) {
   umount2(in("out"), MNT_DETACH); /* where a test failed */
-  return scratch_remove(folder);
+  return remove_folder(state);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up_case, tear_down_case)
 
 int main(void) {
   struct ffb_error error;

@@ -7,7 +7,7 @@
 #include "harness/lua_host.h"
 #include "harness/plot.h"
 #include "harness/registry.h"
-#include "tests/scratch.h"
+#include "tests/folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,16 +26,10 @@
 
 enum { OUTPUT_BYTES = 1 << 16 };
 
-static char folder[PATH_MAX], path_before[8192];
+static char path_before[8192];
 static json_t *registry;
 
 /* ---- helpers --------------------------------------------------------------------------------------------------- */
-
-static const char *in(const char *name) {
-  static char path[PATH_MAX + 64];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
 
 static json_t *parse(const char *text) {
   json_error_t problem;
@@ -556,18 +550,18 @@ static void report_draws_and_refuses(void **state) {
 
 /* ---- set-up ---------------------------------------------------------------------------------------------------- */
 
-static int make_folder(void **state) {
-  (void)state;
+static int set_up_case(void **state) {
   const char *path = getenv("PATH");
   snprintf(path_before, sizeof path_before, "%s", path ? path : "");
-  return scratch_make(folder, sizeof folder);
+  return make_folder(state);
 }
 
-static int remove_folder(void **state) {
-  (void)state;
+static int tear_down_case(void **state) {
   use_path(path_before);
-  return scratch_remove(folder);
+  return remove_folder(state);
 }
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up_case, tear_down_case)
 
 static int set_up(void **state) {
   (void)state;
@@ -583,8 +577,6 @@ static int tear_down(void **state) {
   json_decref(registry);
   return 0;
 }
-
-#define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -3,7 +3,7 @@
 #include "base/memory.h"
 #include "base/sha256.h"
 #include "harness/file.h"
-#include "tests/scratch.h"
+#include "tests/folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 
 #include <cmocka.h>
 
-enum { ARGUMENTS = 48, NAMES = 64, OUTPUT_BYTES = 32768 };
+enum { ARGUMENTS = 48, OUTPUT_BYTES = 32768 };
 
 #define PROGRAM   FFB_BUILD_DIRECTORY "/ffbench"
 #define COUNTING  (FFB_BUILD_DIRECTORY "/tests/plugins/counting.so")
@@ -38,8 +38,6 @@ enum { ARGUMENTS = 48, NAMES = 64, OUTPUT_BYTES = 32768 };
 #define EPOCHS  "--epochs", "2"
 #define NETWORK "--set", "model.hidden=24,16"
 
-static char folder[256];
-
 /* ---- spawning ------------------------------------------------------------------------------------------------------
  */
 
@@ -47,21 +45,6 @@ struct result {
   int status; /* exit status, or minus the signal that ended it */
   char output[OUTPUT_BYTES], errors[OUTPUT_BYTES];
 };
-
-/* A path in the test's folder. The same name gives the same text, so that lists of arguments stay good. */
-static const char *in(const char *name) {
-  static struct {
-    const char *name;
-    char path[PATH_MAX];
-  } known[NAMES];
-  int i = 0;
-  while (known[i].name && strcmp(known[i].name, name) != 0)
-    i++;
-  assert_true(i + 1 < NAMES);
-  known[i].name = name;
-  snprintf(known[i].path, PATH_MAX, "%s/%s", folder, name);
-  return known[i].path;
-}
 
 static void redirect(const char *path, int descriptor) {
   int opened = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
@@ -1610,16 +1593,6 @@ static void documents_say_what_their_reports_say(void **state) {
 
 /* ---- set-up
  * ---------------------------------------------------------------------------------------------------------- */
-
-static int make_folder(void **state) {
-  (void)state;
-  return scratch_make(folder, sizeof folder);
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  return scratch_remove(folder);
-}
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
