@@ -2,6 +2,7 @@
 
 #include "harness/value.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,9 @@ static void describe(const char *path, const json_t *there, const json_t *here, 
   char *one = value_as_text(there), *other = here ? value_as_text(here) : NULL;
   snprintf(text, TEXT_BYTES, "%s%s%.120s there, %.120s here", path, *path ? ": " : "", one ? one : "?",
            other ? other : "nothing");
+  for (char *character = text; *character; character++)
+    if (!isprint((unsigned char)*character)) /* of a key */
+      *character = '?';
   free(one);
   free(other);
 }

@@ -4,7 +4,6 @@
 #include "harness/file.h"
 #include "harness/value.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +16,6 @@ const char record_remedy[] = "name a place for it with --record FILE";
 enum { REAL_DIGITS = 15, ALL_DIGITS = 17 };
 
 /* ---- the object ------------------------------------------------------------------------------------------------- */
-
-static json_t *number_or_null(double value) {
-  return isnan(value) ? json_null() : json_real(value);
-}
 
 /* A record may be published: where somebody keeps the data is nobody's business. */
 static const char *last_folder(const char *source) {
@@ -50,8 +45,8 @@ static json_t *make_accuracy(const struct record_facts *facts) {
   const json_t *epochs = facts->ledger->epochs;
   const json_t *last = json_array_get(epochs, json_array_size(epochs) - 1);
   json_t *validation = json_object_get(last, "validation_accuracy");
-  return json_pack("{s:o, s:o}", "test", number_or_null(facts->test_accuracy), "validation",
-                   validation ? json_incref(validation) : number_or_null(facts->validation_accuracy));
+  return json_pack("{s:o, s:o}", "test", value_known(facts->test_accuracy), "validation",
+                   validation ? json_incref(validation) : value_known(facts->validation_accuracy));
 }
 
 static json_t *list_epoch_seconds(const json_t *epochs) {

@@ -19,6 +19,10 @@ double value_number_read(const json_t *value) {
   return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+json_t *value_known(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
 json_t *value_text(const char *text) {
   return *text ? json_string(text) : json_null();
 }

@@ -11,6 +11,8 @@
 json_t *value_number(double value);
 /* Back again: NaN where the value is neither. */
 double value_number_read(const json_t *value);
+/* A number; null where it is none, which says that nobody knows it. */
+json_t *value_known(double value);
 /* A text; null where it is empty. */
 json_t *value_text(const char *text);
 

@@ -1304,6 +1304,8 @@ static void forged_checkpoint_is_refused(void **state) {
                {"\"trainer_bytes\":", "\"trainer_bytes\":900000000", "claims more than it holds"},
                {"\"steps\":", "\"steps\":-1", "claims more than it holds"},
                {"\"steps\":", "\"steps\":900000000", "claims more than it holds"},
+               {"\"readings\":", "\"readings\":-1", "claims more than it holds"},
+               {"\"readings\":", "\"readings\":230584300921369395", "claims more than it holds"},
                {"\"resumes\":", "\"resumes\":9999999999", "its history cannot be read"},
                {"\"epochs\":[", "\"epochs\":[7,", "its history cannot be read"},
                {"\"batch\":", "\"batch\":9999999", "it claims epoch"},
