@@ -1,6 +1,7 @@
 /* ffbench train: one run from the command line. */
 #include "harness/command_line.h"
 #include "harness/commands.h"
+#include "harness/energy.h"
 #include "harness/ledger.h"
 #include "harness/parts.h"
 #include "harness/profile.h"
@@ -8,6 +9,7 @@
 #include "harness/run.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -162,6 +164,10 @@ static void print_energy(const json_t *record) {
            text(record, "energy", "rail"));
   else
     puts("energy       not measured: \"ffbench doctor\" says what is missing");
+  double off = energy_disagreement(json_object_get(record, "energy"));
+  if (off != 0)
+    printf("             %s reads %.0f %% %s of the same power: one of them is wrong\n",
+           text(json_object_get(record, "energy"), "second", "source"), 100 * fabs(off), off > 0 ? "more" : "less");
 }
 
 /* Only where there is something to warn of. */
