@@ -109,8 +109,12 @@ json_t *energy_add(const json_t *before, const json_t *now) {
     return json_deep_copy(now);
   double seconds = number(before, "seconds") + number(now, "seconds");
   if (!json_is_number(json_object_get(before, "joules")) || !json_is_number(json_object_get(now, "joules")) ||
-      !same_source(before, now))
-    return not_measured(before, now, seconds);
+      !same_source(before, now)) {
+    json_t *unknown = not_measured(before, now, seconds);
+    if (json_object_get(now, "second"))
+      json_object_set_new(unknown, "second", json_null());
+    return unknown;
+  }
   json_t *sum = json_deep_copy(now);
   double joules = number(before, "joules") + number(now, "joules");
   set_share(sum, "coverage", before, now, seconds);

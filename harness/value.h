@@ -16,6 +16,12 @@ json_t *value_known(double value);
 /* A text; null where it is empty. */
 json_t *value_text(const char *text);
 
+/* What lies in an object at a path such as time.train_seconds; null where there is nothing. */
+const json_t *value_at(const json_t *object, const char *path);
+/* The same as a number, 0 where it is none; as a text, empty where it is none. */
+double value_number_at(const json_t *object, const char *path);
+const char *value_text_at(const json_t *object, const char *path);
+
 /* Whether no allocation was refused since ffb_refused_allocations gave `refused`: else what was built meanwhile may
  * lack parts, and the error says that memory ran out for `what`. */
 bool value_is_whole(unsigned long refused, const char *what, struct ffb_error *error);

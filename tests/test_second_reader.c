@@ -338,6 +338,13 @@ static void parts_of_a_resumed_run_add_up(void **state) {
   assert_true(json_is_null(json_object_get(json_object_get(sum, "second"), "joules")));
   assert_true(ratio_of(sum) == -1);
   json_decref(sum);
+  json_t *elsewhere = json_deep_copy(now);
+  json_object_set_new(elsewhere, "source", json_string("C"));
+  sum = energy_add(now, elsewhere);
+  assert_true(json_is_null(json_object_get(sum, "joules")));
+  assert_true(json_is_null(json_object_get(sum, "second")));
+  json_decref(sum);
+  json_decref(elsewhere);
   sum = energy_add(now, before);
   assert_true(json_is_number(json_object_get(sum, "joules")));
   assert_true(json_object_get(sum, "second") == NULL);
