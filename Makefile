@@ -11,7 +11,7 @@ ARCH := $(firstword $(subst -, ,$(MACHINE)))
 V ?=
 Q := $(if $(V),,@)
 
-BUILD := build$(if $(SANITIZE),/sanitize)
+BUILD := build$(if $(SANITIZE),/sanitize$(if $(filter thread,$(SANITIZE)),-threads))
 PROGRAM := $(BUILD)/ffbench
 ENGINE := $(BUILD)/libffbench.so
 # Where headers and libraries are, when they are those of another machine.
@@ -73,7 +73,8 @@ endif
 ifeq ($(ARCH),aarch64)
 $(BUILD)/objects/backends/cpu/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 endif
-CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS)
+# GCC's OpenMP is not instrumented, so ThreadSanitizer would take every loop for a race: kernels are left out of it.
+CFLAGS_backends_cpu := $(OPENBLAS_CFLAGS) $(if $(filter thread,$(SANITIZE)),-fno-sanitize=thread)
 CFLAGS_harness := $(LUA_CFLAGS) $(OPENBLAS_CFLAGS)
 CFLAGS_tests := $(LUA_CFLAGS) -Itests -DFFB_BUILD_DIRECTORY='"$(BUILD)"'
 CFLAGS_bench := $(OPENBLAS_CFLAGS)
@@ -122,8 +123,15 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
+# Those in which the harness has threads: batches made ahead, meters, the watch over heat and clocks; replay and experiments.
+THREAD_TESTS := test_loader test_meters test_second_reader test_baseline test_conditions test_run test_agreement test_program
+ifeq ($(SANITIZE),thread)
+test: all $(THREAD_TESTS:%=$(BUILD)/tests/%) $(TEST_PLUGINS)
+	@OMP_THREAD_LIMIT=1 scripts/run-tests $(BUILD) $(THREAD_TESTS)
+else
 test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
+endif
 
 # Jetson's processor without a Jetson.
 AARCH64 := build/aarch64
@@ -191,6 +199,6 @@ clean:  ## remove what was built; results stay
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
-	@echo "  PROFILE=smoke|quick|paper|reference  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
+	@echo "  PROFILE=smoke|quick|paper|reference  SANITIZE=address,undefined or thread  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
 -include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)

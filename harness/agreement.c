@@ -2,6 +2,7 @@
 
 #include "harness/value.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +24,6 @@ static void say(struct hearer *hearer, const char *part, enum agreement agreemen
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-static const json_t *at(const json_t *record, const char *path) {
-  char copy[PATH_BYTES], *rest = copy;
-  snprintf(copy, sizeof copy, "%s", path);
-  for (const char *key = strtok_r(copy, ".", &rest); key; key = strtok_r(NULL, ".", &rest))
-    record = json_object_get(record, key);
-  return record;
-}
-
 /* A record may come from anywhere: what is not printable is written as JSON escapes. */
 static char *value_as_text(const json_t *value) {
   return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(VALUE_DIGITS));
@@ -40,6 +33,9 @@ static void describe(const char *path, const json_t *there, const json_t *here, 
   char *one = value_as_text(there), *other = here ? value_as_text(here) : NULL;
   snprintf(text, TEXT_BYTES, "%s%s%.120s there, %.120s here", path, *path ? ": " : "", one ? one : "?",
            other ? other : "nothing");
+  for (char *character = text; *character; character++)
+    if (!isprint((unsigned char)*character)) /* of a key */
+      *character = '?';
   free(one);
   free(other);
 }
@@ -117,8 +113,8 @@ bool agreement_circumstances(const json_t *there, const json_t *here, agreement_
   bool due = true;
   for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
     char text[TEXT_BYTES];
-    const json_t *said = at(there, facts[i].path);
-    if (!said || same(said, at(here, facts[i].path), NULL, "", text))
+    const json_t *said = value_at(there, facts[i].path);
+    if (!said || same(said, value_at(here, facts[i].path), NULL, "", text))
       continue;
     due = due && !facts[i].decides;
     visit(to, facts[i].name, AGREEMENT_OPEN, text);
@@ -187,11 +183,11 @@ static enum agreement judge_accuracy(const json_t *there, const json_t *here, ch
   enum agreement agreement = AGREEMENT_TOLERANCE;
   text[0] = '\0';
   for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
-    const json_t *one = at(there, read[i][0]), *other = at(here, read[i][0]);
+    const json_t *one = value_at(there, read[i][0]), *other = value_at(here, read[i][0]);
     if (!one || (json_is_null(one) && json_is_null(other)))
       continue;
     double apart = fabs(json_number_value(one) - json_number_value(other));
-    double allowed = chance(json_number_value(one), json_number_value(at(there, read[i][1])));
+    double allowed = chance(json_number_value(one), json_number_value(value_at(there, read[i][1])));
     if (!json_is_number(one) || !json_is_number(other) || !(apart <= allowed))
       agreement = AGREEMENT_BROKEN;
     used += (size_t)snprintf(text + used, TEXT_BYTES - used, "%s%s: %.2f there, %.2f here, %.2f points apart of %.2f",
@@ -226,7 +222,7 @@ static void add_losses(const json_t *there, const json_t *here, char text[TEXT_B
 }
 
 static void show(const json_t *record, const struct part *part, char text[TEXT_BYTES]) {
-  const json_t *value = part->shown ? at(record, part->shown) : NULL;
+  const json_t *value = part->shown ? value_at(record, part->shown) : NULL;
   char *shown = value ? value_as_text(value) : NULL;
   text[0] = '\0';
   if (shown)
@@ -241,17 +237,17 @@ static int compare(const struct part *part, const json_t *there, const json_t *h
   int said = 0;
   *equal = true;
   for (int i = 0; i < PATHS && part->paths[i]; i++) {
-    const json_t *value = at(there, part->paths[i]);
+    const json_t *value = value_at(there, part->paths[i]);
     said += value && !json_is_null(value);
     if (value && *equal)
-      *equal = same(value, at(here, part->paths[i]), part->ignored, part->paths[i], text);
+      *equal = same(value, value_at(here, part->paths[i]), part->ignored, part->paths[i], text);
   }
   return said;
 }
 
 static bool is_same_commit(const json_t *there, const json_t *here) {
-  const json_t *commit = at(there, "provenance.commit");
-  return !commit || json_equal(commit, at(here, "provenance.commit"));
+  const json_t *commit = value_at(there, "provenance.commit");
+  return !commit || json_equal(commit, value_at(here, "provenance.commit"));
 }
 
 static void judge_part(const struct part *part, const json_t *there, const json_t *here, bool bits_due,
@@ -288,7 +284,7 @@ static void tell_costs(const json_t *there, const json_t *here, struct hearer *h
                {"resident peak", "memory.resident_peak_bytes", "bytes"}};
   for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
     char text[TEXT_BYTES];
-    const json_t *one = at(there, costs[i].path), *other = at(here, costs[i].path);
+    const json_t *one = value_at(there, costs[i].path), *other = value_at(here, costs[i].path);
     double before = json_number_value(one), now = json_number_value(other);
     if (json_is_number(one) && json_is_number(other) && before > 0)
       snprintf(text, sizeof text, "%.3f times the record's %.4g %s", now / before, before, costs[i].unit);

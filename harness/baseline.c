@@ -5,6 +5,7 @@
 #include "harness/meters/clock.h"
 #include "harness/meters/conditions.h"
 #include "harness/meters/window.h"
+#include "harness/value.h"
 
 #include <math.h>
 #include <time.h>
@@ -35,15 +36,11 @@ void baseline_cool(const struct meter_system *system, double limit_celsius, doub
   }
 }
 
-static json_t *number_or_null(double value) {
-  return isnan(value) ? json_null() : json_real(value);
-}
-
 json_t *baseline_heat_json(const struct baseline_heat *heat) {
   if (heat->limit_celsius <= 0)
     return json_null();
   return json_pack("{s:f, s:f, s:o, s:b}", "limit_celsius", heat->limit_celsius, "waited_seconds", heat->waited_seconds,
-                   "celsius", number_or_null(heat->celsius), "reached", heat->reached);
+                   "celsius", value_known(heat->celsius), "reached", heat->reached);
 }
 
 json_t *baseline_idle(struct meter_session *session, double seconds, struct ffb_error *error) {

@@ -157,7 +157,8 @@ static bool read_header(struct reader *reader, struct ffb_error *error) {
                                      &trainer_bytes, "steps", &steps, "readings", &readings))
     return damaged(reader, "its header cannot be read", error);
   size_t room = reader->bytes - reader->at;
-  if (trainer_bytes < 0 || (uint64_t)trainer_bytes > room || steps < 0 || (uint64_t)steps > room / sizeof(float))
+  if (trainer_bytes < 0 || (uint64_t)trainer_bytes > room || steps < 0 || (uint64_t)steps > room / sizeof(float) ||
+      readings < 0 || (uint64_t)readings > room / sizeof(struct meter_entry))
     return damaged(reader, "its header claims more than it holds", error);
   reader->trainer_bytes = (size_t)trainer_bytes;
   reader->steps = (size_t)steps;

@@ -132,14 +132,35 @@ static void examine_data(const struct run_config *config, struct findings *findi
   data_forget();
 }
 
-static void describe_meter(const struct meter *meter, const struct meter_report *report) {
+static void describe_cost(const struct meter *meter, const struct meter_report *report) {
   const struct meter_properties *properties = &report->properties;
   double interval = properties->interval_seconds;
-  say(meter->name, "works: %s, of the %s: %s", properties->source, meter_scope_name(meter->scope), properties->rail);
   say("", "read every %g s, in steps of %.3g %s", interval, properties->resolution,
       meter->kind == METER_POWER ? "W" : "J");
   say("", "one reading takes %.0f us, and %.0f us of a processor: %.2g %% of one", 1e6 * report->read_seconds,
       1e6 * report->processor_seconds, 100 * report->processor_seconds / interval);
+}
+
+static void describe_second(const struct meter *meter, const struct meter_system *system) {
+  struct meter_report report;
+  meter_examine(meter, system, &report);
+  if (report.state != METER_WORKS) {
+    say("", "no second reader: %s", report.problem.reason);
+    remedy(report.problem.remedy);
+    return;
+  }
+  say("", "a second reader holds it to account: %s, %s", report.properties.source, report.properties.rail);
+  describe_cost(meter, &report);
+}
+
+static void describe_meter(const struct meter *meter, const struct meter_system *system,
+                           const struct meter_report *report) {
+  const struct meter *const *second = meter->seconds;
+  say(meter->name, "works: %s, of the %s: %s", report->properties.source, meter_scope_name(meter->scope),
+      report->properties.rail);
+  describe_cost(meter, report);
+  for (; second && *second; second++)
+    describe_second(*second, system);
 }
 
 /* No backend here works on a graphics card, so its meter does not count. */
@@ -155,7 +176,7 @@ static void examine_meters(struct findings *findings) {
       remedy(report.problem.remedy);
       continue;
     }
-    describe_meter(*meter, &report);
+    describe_meter(*meter, &system, &report);
     if ((*meter)->scope == METER_GPU)
       continue;
     if (!findings->energy)

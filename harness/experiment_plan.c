@@ -249,16 +249,58 @@ static bool checkpoint_folder(const struct experiment *experiment, const struct 
          ffb_fail_usage(error, "the name of the results folder is too long: %s", experiment_remedy);
 }
 
+/* When a cell is trained. */
+struct turn {
+  struct cell *cell;
+  size_t round; /* of a network and a seed */
+  uint32_t chance;
+};
+
+static bool is_same_round(const struct cell *a, const struct cell *b) {
+  return strcmp(cell_text(a, "model"), cell_text(b, "model")) == 0 && a->config.seed == b->config.seed;
+}
+
+/* The same each time, so that an experiment that was stopped goes on in its order. */
+static uint32_t chance_of(const struct cell *cell) {
+  const uint32_t fnv_start = 2166136261U, fnv_prime = 16777619U;
+  uint32_t chance = fnv_start;
+  for (const char *at = cell_text(cell, "id"); *at; at++)
+    chance = (chance ^ (unsigned char)*at) * fnv_prime;
+  return chance;
+}
+
+static int by_turn(const void *a, const void *b) {
+  const struct turn *one = a, *other = b;
+  if (one->round != other->round)
+    return one->round < other->round ? -1 : 1;
+  return (one->chance > other->chance) - (one->chance < other->chance);
+}
+
+/* One seed after the other, and in each the algorithms in another order: what the machine does meanwhile, from warming
+ * up to other programs, is to fall on all of them alike. */
+static struct turn *take_turns(const struct experiment *experiment, struct ffb_error *error) {
+  struct turn *turns = ffb_allocate(experiment->count, sizeof *turns, error);
+  for (size_t i = 0; turns && i < experiment->count; i++) {
+    struct cell *cell = &experiment->cells[i];
+    bool same = i > 0 && is_same_round(cell, cell - 1);
+    turns[i] = (struct turn){.cell = cell, .round = i == 0 ? 0 : turns[i - 1].round + !same, .chance = chance_of(cell)};
+  }
+  if (turns)
+    qsort(turns, experiment->count, sizeof *turns, by_turn);
+  return turns;
+}
+
 /* What is around a cell as its run begins. */
-static struct progress_others others_of(const struct experiment *experiment, const struct cell *cell, double before) {
+static struct progress_others others_of(const struct experiment *experiment, const struct turn *turn,
+                                        const struct turn *end, double before) {
   enum forecast_source source;
-  double own = forecast_seconds(experiment->forecast, &cell->run, &source);
+  double own = forecast_seconds(experiment->forecast, &turn->cell->run, &source);
   struct progress_others others = {
       .before = before, .forecast = isnan(own) ? 0 : own, .corrected = forecast_has_learnt(experiment->forecast)};
-  for (const struct cell *later = cell + 1; later < experiment->cells + experiment->count; later++) {
-    if (!is_to_train(later))
+  while (++turn < end) {
+    if (!is_to_train(turn->cell))
       continue;
-    double seconds = forecast_corrected(experiment->forecast, &later->run);
+    double seconds = forecast_corrected(experiment->forecast, &turn->cell->run);
     others.open = others.open || isnan(seconds);
     others.later += isnan(seconds) ? 0 : seconds;
   }
@@ -304,21 +346,22 @@ static void tidy_up(const struct experiment *experiment, const struct cell *cell
   lock_release(&lock);
 }
 
-int experiment_train(struct experiment *experiment) {
+static int train_in_turn(struct experiment *experiment, const struct turn *turns) {
   int status = 0;
   double begun = meter_clock_seconds();
   struct run_control control = control_of(experiment);
-  for (size_t i = 0; i < experiment->count; i++)
-    control.cells += experiment->cells[i].selected;
-  for (size_t i = 0; i < experiment->count; i++) {
-    struct cell *cell = &experiment->cells[i];
+  const struct turn *end = turns + experiment->count;
+  for (const struct turn *turn = turns; turn < end; turn++)
+    control.cells += turn->cell->selected;
+  for (const struct turn *turn = turns; turn < end; turn++) {
+    struct cell *cell = turn->cell;
     struct ffb_error error = {0};
     control.cell += cell->selected;
     if (cell->finished)
       tidy_up(experiment, cell);
     if (!is_to_train(cell))
       continue;
-    struct progress_others others = others_of(experiment, cell, meter_clock_seconds() - begun);
+    struct progress_others others = others_of(experiment, turn, end, meter_clock_seconds() - begun);
     control.others = &others;
     if (train_cell(experiment, cell, control, &error))
       continue;
@@ -329,5 +372,13 @@ int experiment_train(struct experiment *experiment) {
     }
     snprintf(cell->failure, sizeof cell->failure, "failed: %.400s", error.message);
   }
+  return status;
+}
+
+int experiment_train(struct experiment *experiment) {
+  struct ffb_error error;
+  struct turn *turns = take_turns(experiment, &error);
+  int status = turns ? train_in_turn(experiment, turns) : command_line_fail(&error);
+  ffb_free(turns);
   return status;
 }

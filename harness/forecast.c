@@ -90,10 +90,6 @@ static json_t *make_family(const json_t *key) {
   return family;
 }
 
-static double number(const json_t *record, const char *object, const char *name) {
-  return json_number_value(json_object_get(json_object_get(record, object), name));
-}
-
 /* How often a run reads the test set. */
 static int64_t test_readings(bool skipped, bool by_epoch, int64_t epochs) {
   return skipped ? 0 : by_epoch ? epochs + 1 : 1;
@@ -104,11 +100,11 @@ static struct seen read_seen(const json_t *record) {
   int64_t epochs = (int64_t)json_array_size(json_object_get(record, "epochs"));
   int64_t readings = test_readings(json_is_true(json_object_get(config, "skip_test")),
                                    json_is_true(json_object_get(config, "test_by_epoch")), epochs);
-  struct seen seen = {.train_seconds = number(record, "time", "train_seconds"),
-                      .steps = number(record, "time", "steps"),
-                      .evaluation_seconds = number(record, "time", "evaluation_seconds"),
-                      .evaluated = (double)epochs * number(record, "dataset", "validation_records") +
-                                   (double)readings * number(record, "dataset", "test_records")};
+  struct seen seen = {.train_seconds = value_number_at(record, "time.train_seconds"),
+                      .steps = value_number_at(record, "time.steps"),
+                      .evaluation_seconds = value_number_at(record, "time.evaluation_seconds"),
+                      .evaluated = (double)epochs * value_number_at(record, "dataset.validation_records") +
+                                   (double)readings * value_number_at(record, "dataset.test_records")};
   size_t index;
   json_array_foreach((json_t *)gradients, index, entry) {
     seen.gradient_seconds += json_number_value(json_object_get(entry, "seconds"));
@@ -262,7 +258,7 @@ static bool measure_length(const struct run_config *config, struct forecast_run 
 static double share_left(const char *path, int64_t steps) {
   json_t *record = json_load_file(path, 0, NULL);
   const char *status = json_string_value(json_object_get(record, "status"));
-  double done = status && strcmp(status, "interrupted") == 0 ? number(record, "time", "steps") : 0;
+  double done = status && strcmp(status, "interrupted") == 0 ? value_number_at(record, "time.steps") : 0;
   json_decref(record);
   return steps > 0 && done < (double)steps ? 1 - done / (double)steps : 1;
 }

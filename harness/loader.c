@@ -2,11 +2,11 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/thread.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 
 /* One is in use, one is ready, one is being made. */
@@ -165,13 +165,8 @@ static void stop(struct loader *loader) {
   loader->ahead = NULL;
 }
 
-/* Signals are for the program's first thread: this one blocks them all. */
 static bool start_thread(struct loader_ahead *ahead, struct ffb_error *error) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int code = pthread_create(&ahead->thread, NULL, prepare, ahead);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  int code = ffb_thread_start(&ahead->thread, prepare, ahead);
   return !code || ffb_fail(error, "the thread that prepares batches cannot be started: %s: close other programs",
                            strerror(code));
 }

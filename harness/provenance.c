@@ -6,7 +6,6 @@
 #include "harness/value.h"
 
 #include <gnu/libc-version.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -80,18 +79,14 @@ static json_t *throttled(const struct provenance *provenance) {
   return json_boolean(now.throttle_count > provenance->watch.throttle_count || provenance->conditions.throttled);
 }
 
-static json_t *number_or_null(double value) {
-  return isnan(value) ? json_null() : json_real(value);
-}
-
 static json_t *conditions_json(const struct meter_conditions *seen) {
   return json_pack("{s:I, s:f, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:{s:o, s:o, s:o}, s:o}", "looks",
                    (json_int_t)seen->samples, "interval_seconds", seen->interval_seconds, "clock_megahertz", "minimum",
-                   number_or_null(seen->minimum_megahertz), "mean", number_or_null(seen->mean_megahertz), "maximum",
-                   number_or_null(seen->maximum_megahertz), "limit", number_or_null(seen->limit_megahertz),
-                   "clocks_fixed", seen->clocks_known ? json_boolean(seen->clocks_fixed) : json_null(), "power_mode",
-                   value_text(seen->power_mode), "celsius", "first", number_or_null(seen->first_celsius), "highest",
-                   number_or_null(seen->highest_celsius), "zone", value_text(seen->hottest), "throttled_by",
+                   value_known(seen->minimum_megahertz), "mean", value_known(seen->mean_megahertz), "maximum",
+                   value_known(seen->maximum_megahertz), "limit", value_known(seen->limit_megahertz), "clocks_fixed",
+                   seen->clocks_known ? json_boolean(seen->clocks_fixed) : json_null(), "power_mode",
+                   value_text(seen->power_mode), "celsius", "first", value_known(seen->first_celsius), "highest",
+                   value_known(seen->highest_celsius), "zone", value_text(seen->hottest), "throttled_by",
                    value_text(seen->throttled_by));
 }
 

@@ -2,9 +2,9 @@
 
 #include "base/memory.h"
 #include "harness/file.h"
+#include "harness/outliers.h"
 #include "harness/value.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +17,6 @@ const char record_remedy[] = "name a place for it with --record FILE";
 enum { REAL_DIGITS = 15, ALL_DIGITS = 17 };
 
 /* ---- the object ------------------------------------------------------------------------------------------------- */
-
-static json_t *number_or_null(double value) {
-  return isnan(value) ? json_null() : json_real(value);
-}
 
 /* A record may be published: where somebody keeps the data is nobody's business. */
 static const char *last_folder(const char *source) {
@@ -50,8 +46,8 @@ static json_t *make_accuracy(const struct record_facts *facts) {
   const json_t *epochs = facts->ledger->epochs;
   const json_t *last = json_array_get(epochs, json_array_size(epochs) - 1);
   json_t *validation = json_object_get(last, "validation_accuracy");
-  return json_pack("{s:o, s:o}", "test", number_or_null(facts->test_accuracy), "validation",
-                   validation ? json_incref(validation) : number_or_null(facts->validation_accuracy));
+  return json_pack("{s:o, s:o}", "test", value_known(facts->test_accuracy), "validation",
+                   validation ? json_incref(validation) : value_known(facts->validation_accuracy));
 }
 
 static json_t *list_epoch_seconds(const json_t *epochs) {
@@ -62,11 +58,17 @@ static json_t *list_epoch_seconds(const json_t *epochs) {
 }
 
 /* Null where there were too few steps. */
-static json_t *make_step_times(const struct meter_times *times) {
+static json_t *make_step_times(const struct ledger *ledger, const struct meter_times *times) {
+  struct outliers outliers;
   if (times->count == 0)
     return json_null();
-  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I}", "mean", times->mean, "minimum", times->minimum, "p10", times->p10,
-                   "p90", times->p90, "maximum", times->maximum, "outliers", (json_int_t)times->outliers);
+  outliers_find(ledger->step_seconds + LEDGER_WARM_UP, times->count, times, &outliers);
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:I}", "mean", times->mean, "minimum", times->minimum,
+                   "p10", times->p10, "p90", times->p90, "maximum", times->maximum, "outliers",
+                   (json_int_t)times->outliers, "slow_outliers", (json_int_t)outliers.slow, "slow_outlier_seconds",
+                   outliers.seconds, "outlier_period",
+                   outliers.period ? json_integer((json_int_t)outliers.period) : json_null(), "regular_outliers",
+                   (json_int_t)outliers.regular);
 }
 
 static json_t *make_time(const struct record_facts *facts, const char *steps_file, struct ffb_error *error) {
@@ -75,10 +77,11 @@ static json_t *make_time(const struct record_facts *facts, const char *steps_fil
     return NULL;
   return json_pack("{s:f, s:f, s:o, s:o, s:o, s:f, s:I, s:i, s:I, s:s}", "train_seconds", facts->ledger->train_seconds,
                    "data_wait_seconds", facts->ledger->data_wait_seconds, "step_median_seconds",
-                   times.count ? json_real(times.median) : json_null(), "step_seconds", make_step_times(&times),
-                   "epoch_seconds", list_epoch_seconds(facts->ledger->epochs), "evaluation_seconds",
-                   facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps, "warm_up_steps",
-                   LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file", file_name(steps_file));
+                   times.count ? json_real(times.median) : json_null(), "step_seconds",
+                   make_step_times(facts->ledger, &times), "epoch_seconds", list_epoch_seconds(facts->ledger->epochs),
+                   "evaluation_seconds", facts->ledger->evaluation_seconds, "steps", (json_int_t)facts->ledger->steps,
+                   "warm_up_steps", LEDGER_WARM_UP, "resumes", (json_int_t)facts->ledger->resumes, "steps_file",
+                   file_name(steps_file));
 }
 
 static json_t *memory_value(const struct meter_memory_value *value) {

@@ -52,6 +52,7 @@ static const struct shape {
     {"memory.peak_bytes_by_tag", OBJECT, false},
     {"memory.peak_bytes_by_tag.{}", NUMBER, true},
     {"energy", OBJECT, false},
+    {"energy.second", OBJECT, false},
     {"operations", OBJECT, true},
     {"operations.programs", OBJECT, false},
     {"operations.programs.{}", OBJECT, true},

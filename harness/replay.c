@@ -9,6 +9,7 @@
 #include "harness/plugin.h"
 #include "harness/record.h"
 #include "harness/run.h"
+#include "harness/value.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -68,15 +69,6 @@ struct replay {
   json_t *there, *here;
 };
 
-static const json_t *of(const json_t *record, const char *object, const char *key) {
-  return json_object_get(json_object_get(record, object), key);
-}
-
-static const char *text_of(const json_t *record, const char *object, const char *key) {
-  const char *text = json_string_value(of(record, object, key));
-  return text ? text : "";
-}
-
 /* ---- the record -------------------------------------------------------------------------------------------------- */
 
 static bool read_record(struct replay *replay, struct ffb_error *error) {
@@ -118,7 +110,7 @@ static void put(json_t *config, const char *key, const char *text) {
 static json_t *make_config(const struct replay *replay) {
   const struct places *places = replay->places;
   json_t *config = json_deep_copy(json_object_get(replay->there, "config"));
-  const json_t *threads = of(replay->there, "provenance", "threads");
+  const json_t *threads = value_at(replay->there, "provenance.threads");
   const char *data = json_string_value(json_object_get(config, "data"));
   if (data && access(data, R_OK))
     json_object_set_new(config, "data", json_null());
@@ -163,8 +155,8 @@ static bool read_config(struct replay *replay, struct ffb_error *error) {
 
 static bool check_version(const struct replay *replay, const char *what, const char *key, json_int_t here,
                           struct ffb_error *error) {
-  const json_t *there = json_object_get(of(replay->there, "provenance", "result_version"), key);
-  const char *commit = text_of(replay->there, "provenance", "commit");
+  const json_t *there = json_object_get(value_at(replay->there, "provenance.result_version"), key);
+  const char *commit = value_text_at(replay->there, "provenance.commit");
   if (!there || json_integer_value(there) == here)
     return true;
   return ffb_fail(
@@ -181,7 +173,7 @@ static bool check_versions(const struct replay *replay, struct ffb_error *error)
 }
 
 static bool check_weights(const struct replay *replay, struct ffb_error *error) {
-  const char *there = text_of(replay->there, "loaded_weights", "sha256"), *path = replay->config.load_weights;
+  const char *there = value_text_at(replay->there, "loaded_weights.sha256"), *path = replay->config.load_weights;
   char here[FFB_SHA256_TEXT];
   if (!path)
     return true;
@@ -200,7 +192,7 @@ static bool check_weights(const struct replay *replay, struct ffb_error *error) 
 
 /* Other data are taken where they were asked for by name. */
 static bool check_data(const struct replay *replay, struct ffb_error *error) {
-  const char *there = text_of(replay->there, "dataset", "sha256");
+  const char *there = value_text_at(replay->there, "dataset.sha256");
   const struct ffb_dataset_pair *pair = data_get(&replay->config, error);
   if (!pair || replay->places->data || strcmp(there, pair->sha256) == 0)
     return pair != NULL;
@@ -229,10 +221,10 @@ static void print_circumstance(void *to, const char *part, enum agreement agreem
 
 static void print_origin(const struct replay *replay) {
   printf("record         %s\n", replay->path);
-  if (json_is_true(of(replay->there, "provenance", "dirty")))
+  if (json_is_true(value_at(replay->there, "provenance.dirty")))
     puts("               its program was built from a changed tree: the commit does not say all of it");
-  if (!json_is_true(of(replay->there, "dataset", "official")) &&
-      !json_is_true(of(replay->there, "dataset", "synthetic")))
+  if (!json_is_true(value_at(replay->there, "dataset.official")) &&
+      !json_is_true(value_at(replay->there, "dataset.synthetic")))
     puts("               its data are not the published ones");
 }
 

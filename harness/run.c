@@ -44,9 +44,8 @@ struct run {
   char record[PATH_MAX], checkpoint[PATH_MAX]; /* checkpoint is empty where none is asked for */
   double last_checkpoint;                      /* clock */
   struct meter_system system;
-  struct meter_session *meter;
-  struct meter_window *window;
-  bool window_begun;
+  struct meter_pair meters;
+  bool meters_begun;
   json_t *energy_before; /* of the parts before a resume; null without one */
   double working_since;  /* clock, while training steps are timed */
   double validation;     /* percent, of weights that were not trained; else NaN */
@@ -89,28 +88,28 @@ static void make_title(const struct run *run, char *title, size_t size) {
 /* ---- time and energy of training -------------------------------------------------------------------------------- */
 
 static void work_begin(struct run *run) {
-  if (run->window_begun)
-    meter_window_resume(run->window);
+  if (run->meters_begun)
+    meter_pair_resume(&run->meters);
   else
-    meter_window_begin(run->window);
-  run->window_begun = true;
+    meter_pair_begin(&run->meters);
+  run->meters_begun = true;
   run->working_since = meter_clock_seconds();
 }
 
 static void work_pause(struct run *run) {
   double seconds = meter_clock_seconds() - run->working_since;
-  meter_window_pause(run->window);
+  meter_pair_pause(&run->meters);
   run->ledger.train_seconds += seconds;
   run->ledger.epoch_seconds += seconds;
 }
 
 /* The ledger's energy up to now; only while paused. */
 static void settle_energy(struct run *run) {
-  struct meter_result result;
-  meter_window_result(run->window, &result);
-  json_t *now = energy_json(&result);
+  struct meter_result results[METER_READERS];
+  meter_pair_results(&run->meters, results);
+  json_t *now = energy_of_readers(results);
   json_decref(run->ledger.energy);
-  bool nothing_new = run->energy_before && !run->window_begun;
+  bool nothing_new = run->energy_before && !run->meters_begun;
   run->ledger.energy = nothing_new ? json_deep_copy(run->energy_before) : energy_add(run->energy_before, now);
   json_decref(now);
 }
@@ -439,12 +438,10 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
 }
 
 static bool prepare_meters(struct run *run, struct ffb_error *error) {
-  const struct meter_window_options options = {.log = &run->ledger.readings};
   bool on_gpu = strcmp(run->assembly.parts.backend->name, "cuda") == 0;
   run->system = meter_system_default(getenv("FFBENCH_SYSFS"));
-  run->meter = meter_session_open(&run->system, on_gpu ? METER_GPU : METER_PROCESSOR, error);
-  run->window = run->meter ? meter_window_create(run->meter, &options, error) : NULL;
-  return run->window != NULL;
+  return meter_pair_open(&run->meters, &run->system, on_gpu ? METER_GPU : METER_PROCESSOR, &run->ledger.readings,
+                         error);
 }
 
 static void prepare_progress(struct run *run) {
@@ -485,7 +482,7 @@ static bool rest(struct run *run, struct ffb_error *error) {
   else if (control->cool_to > 0 && !heat->reached)
     progress_note(&run->progress, "begins at %.0f degrees Celsius (%s): it did not get cooler", heat->celsius,
                   heat->zone);
-  run->idle = baseline_idle(run->meter, control->idle_seconds, error);
+  run->idle = baseline_idle(run->meters.sessions[METER_FIRST], control->idle_seconds, error);
   if (!run->idle)
     return false;
   double others = json_number_value(json_object_get(run->idle, "other_processes_share"));
@@ -556,9 +553,7 @@ static bool finish(struct run *run, json_t **record, struct ffb_error *error) {
 
 static void release(struct run *run) {
   progress_end(&run->progress);
-  meter_window_destroy(run->window);
-  if (run->meter)
-    meter_session_close(run->meter);
+  meter_pair_close(&run->meters);
   lock_release(&run->record_lock);
   lock_release(&run->checkpoint_lock);
   ledger_end(&run->ledger);

@@ -1,13 +1,16 @@
 /* ffbench train: one run from the command line. */
 #include "harness/command_line.h"
 #include "harness/commands.h"
+#include "harness/energy.h"
 #include "harness/ledger.h"
 #include "harness/parts.h"
 #include "harness/profile.h"
 #include "harness/progress.h"
 #include "harness/run.h"
+#include "harness/value.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -122,15 +125,6 @@ static int help(const struct command *command, const struct run_config *config) 
   return 0;
 }
 
-static double number(const json_t *record, const char *object, const char *key) {
-  return json_number_value(json_object_get(json_object_get(record, object), key));
-}
-
-static const char *text(const json_t *record, const char *object, const char *key) {
-  const char *value = json_string_value(json_object_get(json_object_get(record, object), key));
-  return value ? value : "";
-}
-
 static void print_status(const json_t *record) {
   const json_t *diverged = json_object_get(record, "diverged");
   char how[256];
@@ -147,21 +141,25 @@ static void print_data(const json_t *record) {
   const char *kind = json_is_true(json_object_get(dataset, "synthetic"))  ? "generated, not real data"
                      : json_is_true(json_object_get(dataset, "official")) ? "the official data"
                                                                           : "not the official data";
-  printf("data         %s: %s\n", text(record, "dataset", "name"), kind);
+  printf("data         %s: %s\n", value_text_at(record, "dataset.name"), kind);
 }
 
 static void print_changes(const json_t *record) {
-  if (json_is_true(json_object_get(json_object_get(record, "provenance"), "dirty")))
+  if (json_is_true(value_at(record, "provenance.dirty")))
     puts("program      built from a changed tree: tables made of this record say so");
 }
 
 static void print_energy(const json_t *record) {
-  const json_t *joules = json_object_get(json_object_get(record, "energy"), "joules");
+  const json_t *joules = value_at(record, "energy.joules");
   if (json_is_number(joules))
-    printf("energy       %.4g J of training (%s, %s)\n", json_number_value(joules), text(record, "energy", "source"),
-           text(record, "energy", "rail"));
+    printf("energy       %.4g J of training (%s, %s)\n", json_number_value(joules),
+           value_text_at(record, "energy.source"), value_text_at(record, "energy.rail"));
   else
     puts("energy       not measured: \"ffbench doctor\" says what is missing");
+  double off = energy_disagreement(json_object_get(record, "energy"));
+  if (off != 0)
+    printf("             %s reads %.0f %% %s of the same power: one of them is wrong\n",
+           value_text_at(record, "energy.second.source"), 100 * fabs(off), off > 0 ? "more" : "less");
 }
 
 /* Only where there is something to warn of. */
@@ -171,27 +169,46 @@ static void print_machine(const json_t *record) {
   const char *by = json_string_value(json_object_get(json_object_get(provenance, "conditions"), "throttled_by"));
   if (shared)
     printf("machine      other programs used %.0f %% of it meanwhile: time and energy are not this run's own\n",
-           100 * number(record, "provenance", "other_processes_share"));
+           100 * value_number_at(record, "provenance.other_processes_share"));
   if (json_is_true(json_object_get(provenance, "throttled")))
     printf("machine      was throttled meanwhile (%s): let it cool, see --cool-to\n", by ? by : "heat");
 }
 
+/* As hyperfine does, where they cost something. */
+static void print_outliers(const json_t *record) {
+  const double worth_telling = 0.01;
+  double slow = value_number_at(record, "time.step_seconds.slow_outliers");
+  double regular = value_number_at(record, "time.step_seconds.regular_outliers");
+  double share =
+      value_number_at(record, "time.step_seconds.slow_outlier_seconds") / value_number_at(record, "time.train_seconds");
+  if (!(share >= worth_telling))
+    return;
+  printf("             %.0f steps took much longer than the others, %.0f %% of the time", slow, 100 * share);
+  if (regular > 0)
+    printf("; %.0f of them come every %.0f steps, so they are the trainer's own", regular,
+           value_number_at(record, "time.step_seconds.outlier_period"));
+  puts(slow > regular ? "; of the others the cause is not known: is the machine idle?" : "");
+}
+
 static void print_summary(const json_t *record, const char *path) {
   char duration[64];
-  progress_duration(number(record, "time", "train_seconds"), duration, sizeof duration);
+  progress_duration(value_number_at(record, "time.train_seconds"), duration, sizeof duration);
   print_status(record);
   print_data(record);
   print_changes(record);
-  if (json_is_number(json_object_get(json_object_get(record, "accuracy"), "test")))
-    printf("accuracy     test %.2f %%, validation %.2f %%\n", number(record, "accuracy", "test"),
-           number(record, "accuracy", "validation"));
+  if (json_is_number(value_at(record, "accuracy.test")))
+    printf("accuracy     test %.2f %%, validation %.2f %%\n", value_number_at(record, "accuracy.test"),
+           value_number_at(record, "accuracy.validation"));
   else
-    printf("accuracy     validation %.2f %%, test set not read\n", number(record, "accuracy", "validation"));
+    printf("accuracy     validation %.2f %%, test set not read\n", value_number_at(record, "accuracy.validation"));
   printf("time         %s of training", duration);
-  if (json_is_number(json_object_get(json_object_get(record, "time"), "step_median_seconds")))
-    printf(", median step %.4g ms", 1e3 * number(record, "time", "step_median_seconds"));
-  printf("\nmemory       %.2f MiB planned, resident peak %.1f MiB\n", number(record, "memory", "peak_bytes") / 0x1p20,
-         number(record, "memory", "resident_peak_bytes") / 0x1p20);
+  if (json_is_number(value_at(record, "time.step_median_seconds")))
+    printf(", median step %.4g ms", 1e3 * value_number_at(record, "time.step_median_seconds"));
+  puts("");
+  print_outliers(record);
+  printf("memory       %.2f MiB planned, resident peak %.1f MiB\n",
+         value_number_at(record, "memory.peak_bytes") / 0x1p20,
+         value_number_at(record, "memory.resident_peak_bytes") / 0x1p20);
   print_energy(record);
   print_machine(record);
   printf("weights      sha256 %s\n", json_string_value(json_object_get(record, "weights_sha256")));

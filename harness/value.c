@@ -19,8 +19,33 @@ double value_number_read(const json_t *value) {
   return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+json_t *value_known(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
 json_t *value_text(const char *text) {
   return *text ? json_string(text) : json_null();
+}
+
+const json_t *value_at(const json_t *object, const char *path) {
+  for (;;) {
+    char name[64];
+    size_t length = strcspn(path, ".");
+    snprintf(name, sizeof name, "%.*s", (int)length, path);
+    object = json_object_get(object, name);
+    if (!path[length])
+      return object;
+    path += length + 1;
+  }
+}
+
+double value_number_at(const json_t *object, const char *path) {
+  return json_number_value(value_at(object, path));
+}
+
+const char *value_text_at(const json_t *object, const char *path) {
+  const char *text = json_string_value(value_at(object, path));
+  return text ? text : "";
 }
 
 bool value_is_whole(unsigned long refused, const char *what, struct ffb_error *error) {

@@ -11,8 +11,16 @@
 json_t *value_number(double value);
 /* Back again: NaN where the value is neither. */
 double value_number_read(const json_t *value);
+/* A number; null where it is none, which says that nobody knows it. */
+json_t *value_known(double value);
 /* A text; null where it is empty. */
 json_t *value_text(const char *text);
+
+/* What lies in an object at a path such as time.train_seconds; null where there is nothing. */
+const json_t *value_at(const json_t *object, const char *path);
+/* The same as a number, 0 where it is none; as a text, empty where it is none. */
+double value_number_at(const json_t *object, const char *path);
+const char *value_text_at(const json_t *object, const char *path);
 
 /* Whether no allocation was refused since ffb_refused_allocations gave `refused`: else what was built meanwhile may
  * lack parts, and the error says that memory ran out for `what`. */

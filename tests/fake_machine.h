@@ -7,6 +7,7 @@
 #include "harness/meters/window.h"
 #include "tests/scratch.h"
 
+#include <errno.h>
 #include <math.h>
 #include <sys/stat.h>
 
@@ -26,6 +27,15 @@ struct override {
   double from, until;             /* only in this span of time; until 0: for ever */
 };
 
+/* What perf counts. */
+struct fake_event {
+  unsigned unit;
+  unsigned long long event;
+  int processor;
+  unsigned long long (*count)(double now);
+  int descriptor; /* set by the world */
+};
+
 struct world {
   char root[64];
   double now;
@@ -34,6 +44,8 @@ struct world {
   uint64_t readings;       /* of currents and powers: their last bit is never at rest */
   bool at_rest;            /* but here it is */
   enum meter_scope device; /* that does the work */
+  struct fake_event events[2];
+  int open_code, event_code; /* errno of opening an event, and of reading one */
   struct meter_system system;
 };
 
@@ -136,6 +148,25 @@ static inline void write_zone(const struct world *world, const char *zone, const
   write_file(world, path, text);
 }
 
+static inline int fake_open_event(void *context, unsigned unit, unsigned long long event, int processor) {
+  struct world *world = context;
+  errno = world->open_code ? world->open_code : ENOENT;
+  for (size_t i = 0; !world->open_code && i < sizeof world->events / sizeof *world->events; i++) {
+    struct fake_event *it = &world->events[i];
+    if (it->count && it->unit == unit && it->event == event && it->processor == processor)
+      return it->descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
+  return -1;
+}
+
+static inline int fake_read_event(void *context, int descriptor, unsigned long long *count) {
+  struct world *world = context;
+  for (size_t i = 0; i < sizeof world->events / sizeof *world->events; i++)
+    if (world->events[i].count && world->events[i].descriptor == descriptor)
+      *count = world->events[i].count(world->now);
+  return world->event_code;
+}
+
 static inline int setup(void **state) {
   struct world *world = calloc(1, sizeof *world);
   if (!world)
@@ -145,8 +176,12 @@ static inline int setup(void **state) {
     return -1;
   }
   world->device = METER_PROCESSOR;
-  world->system =
-      (struct meter_system){.sysfs = world->root, .context = world, .now = fake_now, .read_text = fake_read};
+  world->system = (struct meter_system){.sysfs = world->root,
+                                        .context = world,
+                                        .now = fake_now,
+                                        .read_text = fake_read,
+                                        .open_event = fake_open_event,
+                                        .read_event = fake_read_event};
   *state = world;
   return 0;
 }

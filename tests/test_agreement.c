@@ -268,6 +268,13 @@ static void texts_of_a_record_are_escaped(void **state) {
   (void)state;
   struct heard heard = judge("weights_sha256", "\"\\u001b[2J\\n\\u00e9\"", true);
   assert_part(&heard, "weights", AGREEMENT_BROKEN, "\\u001B[2J\\n\\u00E9");
+  heard = (struct heard){.count = 0};
+  json_t *there = make_record(), *here = make_record();
+  alter(there, "model.\033[2J\n\302\233", "1");
+  assert_false(agreement_judge(there, here, true, hear, &heard));
+  assert_part(&heard, "network", AGREEMENT_BROKEN, "model.?[2J???: 1 there, nothing here");
+  json_decref(there);
+  json_decref(here);
 }
 
 /* An option that needs all of its digits has them in the file; others stay as short as they are. */

@@ -1,7 +1,9 @@
 /* The program when the world does not play along: killed at any moment, a disk that is full or may not be written,
- * memory that is refused. Commands run in forks of this process, which has its own doors to files and to memory, so
- * that every single call can be made to fail. */
+ * memory that is refused, a thread that dies. Commands run in forks of this process, which has its own doors to files,
+ * memory and the engine, so that every single call can be made to fail. What each case gave is the table in
+ * docs/measurement.md. */
 #include "base/memory.h"
+#include "base/random.h"
 #include "harness/commands.h"
 #include "harness/data.h"
 #include "harness/experiment.h"
@@ -18,6 +20,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -64,6 +67,7 @@ struct disturbance {
   unsigned long file_call;  /* the one that goes wrong, from 1; 0: none */
   int code;                 /* errno of it and of all after it; 0: it is the last, by SIGKILL */
   long microseconds;        /* until SIGKILL; 0: none */
+  int64_t fatal_epoch;      /* the first that the thread that prepares batches does not survive; 0: none */
   bool plain;               /* as a user for whom permissions hold */
 };
 
@@ -186,6 +190,14 @@ int unlink(const char *path) {
   return real(path);
 }
 
+/* The engine's, in whose place this one is called. */
+void ffb_random_permutation(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t *order, uint32_t count) {
+  FIND_REAL(ffb_random_permutation)
+  if (now.fatal_epoch && step >= now.fatal_epoch && purpose == FFB_PURPOSE_SHUFFLE && gettid() != getpid())
+    pthread_exit(NULL);
+  real(seed, purpose, step, order, count);
+}
+
 /* ---- running ---------------------------------------------------------------------------------------------------- */
 
 static char *read_text(const char *path, char text[TEXT_BYTES]) {
@@ -272,6 +284,57 @@ static const char *last_line(void) {
     errors[length - 1] = '\0';
   const char *newline = strrchr(errors, '\n');
   return newline ? newline + 1 : errors;
+}
+
+/* ---- the table -------------------------------------------------------------------------------------------------- */
+
+#define DOCUMENT "docs/measurement.md"
+#define TABLE    FFB_BUILD_DIRECTORY "/tests/program_faults.md"
+
+enum { ROWS = 24, ROW_BYTES = 1024, SAID_BYTES = 640 };
+
+static char rows[ROWS][ROW_BYTES];
+static int row_count;
+
+/* The error as it stands in the table: without the test's own folder. */
+static const char *said(void) {
+  static char text[SAID_BYTES];
+  size_t used = 0, length = strlen(folder);
+  const char *line = last_line();
+  while (*line && used + 1 < sizeof text)
+    if (strncmp(line, folder, length) == 0 && line[length] == '/')
+      line += length + 1;
+    else
+      text[used++] = *line++;
+  text[used] = '\0';
+  return text;
+}
+
+/* After what it says was found true. */
+static void add_row(const char *fault, const char *error, const char *left) {
+  assert_true(row_count < ROWS);
+  int length = snprintf(rows[row_count++], ROW_BYTES, "| %s | %s%s%s | %s |\n", fault, *error ? "`" : "", error,
+                        *error ? "`" : "", left);
+  assert_in_range(length, 1, ROW_BYTES - 1);
+}
+
+/* Where a case is skipped, its row is not held to. */
+static void the_document_has_the_table(void **state) {
+  (void)state;
+  struct ffb_error error = {0};
+  size_t bytes;
+  FILE *table = fopen(TABLE, "w");
+  assert_non_null(table);
+  fputs("| what goes wrong | what is said | what is left |\n|---|---|---|\n", table);
+  for (int i = 0; i < row_count; i++)
+    fputs(rows[i], table);
+  fclose(table);
+  char *document = file_read(DOCUMENT, &bytes, &error);
+  assert_non_null(document);
+  for (int i = 0; i < row_count; i++)
+    if (!strstr(document, rows[i]))
+      fail_msg("%s does not say what the faults did: put %s in the place of its table: %s", DOCUMENT, TABLE, rows[i]);
+  ffb_free(document);
 }
 
 /* ---- what is left ----------------------------------------------------------------------------------------------- */
@@ -369,14 +432,15 @@ static void remove_folder_of(const char *path) {
   "--record", in("out/r.json"), "--checkpoint", in("out/checkpoint"), "--save-weights", in("out/weights"),             \
       "--save-scores", in("out/scores.csv"), "--resume"
 
-/* Every call up to one, then some of them. */
+/* Every call up to one, then some of them; all of them, which takes minutes, where FFBENCH_EVERY_FAULT is set. */
 struct sweep {
   unsigned long every, step;
   unsigned seed;
 };
 
 static unsigned long next_call(struct sweep *sweep, unsigned long n) {
-  return n < sweep->every ? n + 1 : n + 1 + (unsigned long)rand_r(&sweep->seed) % sweep->step;
+  return n < sweep->every || getenv("FFBENCH_EVERY_FAULT") ? n + 1
+                                                           : n + 1 + (unsigned long)rand_r(&sweep->seed) % sweep->step;
 }
 
 /* How many allocations a command makes. */
@@ -404,6 +468,7 @@ static void starve_training(const char *const *arguments, struct sweep sweep) {
   remove_folder_of(in("out"));
   unsigned long total = count_allocations(arguments);
   sweep.step = total / (SANITIZED ? 10 : 40);
+  char row[ROW_BYTES] = "";
   for (unsigned long n = 1; n <= total; n = next_call(&sweep, n)) {
     const struct disturbance disturbance = {.allocation = n, .lasting = n % 2};
     remove_folder_of(in("out"));
@@ -412,6 +477,8 @@ static void starve_training(const char *const *arguments, struct sweep sweep) {
     assert_whole(in("out/r.json"), whole);
     assert_nothing_temporary();
     assert_true(status != 0 || exists(in("out/r.json")));
+    if (status == 1 && !*row)
+      snprintf(row, sizeof row, "%s", said());
     if (status == 0 || n % 8)
       continue;
     /* What lies there after the failure is no obstacle. */
@@ -419,6 +486,10 @@ static void starve_training(const char *const *arguments, struct sweep sweep) {
     assert_whole(in("out/r.json"), whole);
   }
   json_decref(whole);
+  char fault[128];
+  snprintf(fault, sizeof fault, "memory is refused to `%s --algorithm %s`, once or from then on", arguments[0],
+           arguments[2]);
+  add_row(fault, row, "no record or a whole one; the same command, with memory, makes the same record");
 }
 
 static void training_without_memory_ends_cleanly(void **state) {
@@ -467,12 +538,19 @@ static void starve_report(const char *const *arguments, struct sweep sweep, int 
   read_text(in("out/two.md"), table);
   unsigned long total = count_allocations(arguments);
   sweep.step = 2 * total / (unsigned long)samples + 1;
+  char fault[128], row[ROW_BYTES] = "";
   for (unsigned long n = 1; n <= total; n = next_call(&sweep, n)) {
     const struct disturbance disturbance = {.allocation = n, .lasting = n % 2};
-    assert_clean(run(arguments, &disturbance), n);
+    int status = run(arguments, &disturbance);
+    assert_clean(status, n);
+    if (status == 1 && !*row)
+      snprintf(row, sizeof row, "%s", said());
     assert_string_equal(read_text(in("out/two.md"), again), table);
     assert_nothing_temporary();
   }
+  snprintf(fault, sizeof fault, "memory is refused to `%s`, once or from then on", arguments[0]);
+  if (*row)
+    add_row(fault, row, "the tables and records from before");
 }
 
 static void reports_without_memory_end_cleanly(void **state) {
@@ -497,12 +575,15 @@ static void scripts_without_memory_end_cleanly(void **state) {
                             "version", "ffbench", "draws", 0, "page", 0, "registry", registry, "set", "only");
   assert_non_null(input);
   unsigned refused = 0, made = 0;
+  char problem[ROW_BYTES] = "";
   for (int lasting = 0; lasting < 2; lasting++)
     for (unsigned long n = 1; n < 3000000; n += n < 20 ? 1 : n / (SANITIZED ? 1 : 3)) {
       error = (struct ffb_error){.kind = FFB_ERROR_NONE};
       (lasting ? ffb_fail_allocations : ffb_fail_allocation)(n);
       json_t *result = lua_host_run(in("two.lua"), "experiments", input, &lua_host_limits_default, &error);
       ffb_fail_allocation(0);
+      if (!result && !*problem)
+        snprintf(problem, sizeof problem, "%s", error.message);
       if (!result && !strstr(error.message, "out of memory"))
         fail_msg("without allocation %lu%s: %s", n, lasting ? " and all after it" : "", error.message);
       refused += !result;
@@ -511,6 +592,8 @@ static void scripts_without_memory_end_cleanly(void **state) {
     }
   assert_true(refused > 20 && made > 5);
   json_decref(input);
+  snprintf(errors, sizeof errors, "ffbench: %s", problem);
+  add_row("memory is refused to Lua, once or from then on", said(), "nothing was trained or written");
 }
 
 /* ---- disks ------------------------------------------------------------------------------------------------------ */
@@ -529,12 +612,13 @@ static void full_disk_spares_what_is_there(void **state) {
   static char before[TEXT_BYTES], after[TEXT_BYTES];
   const char *const first[] = {"train", "--algorithm", "bp_fp32", TINY, PLACES, "--seed", "1", NULL};
   const char *const second[] = {"train", "--algorithm", "bp_fp32", TINY, PLACES, "--seed", "2", NULL};
-  struct sweep sweep = {.every = 10, .step = SANITIZED ? 12 : 4, .seed = 7};
+  struct sweep sweep = {.every = SANITIZED ? 10 : 1000, .step = 12, .seed = 7};
   run_well(second);
   json_t *whole = load(in("out/r.json"));
   run_well(first);
   read_text(in("out/r.json"), before);
   int status = 1;
+  char row[ROW_BYTES] = "";
   setenv("TMPDIR", in("rescue"), 1);
   for (unsigned long n = 1; status != 0; n = next_call(&sweep, n)) {
     const struct disturbance disturbance = {.place = in("out"), .file_call = n, .code = ENOSPC};
@@ -545,6 +629,8 @@ static void full_disk_spares_what_is_there(void **state) {
     assert_names_remedy(status, "No space left on device");
     bool rescued = strstr(errors, "was kept as") != NULL;
     assert_int_equal(exists(in("rescue/r.json")), rescued);
+    if (rescued && !*row)
+      snprintf(row, sizeof row, "%s", said());
     assert_whole(in("rescue/r.json"), whole);
     remove_folder_of(in("rescue"));
     read_text(in("out/r.json"), after);
@@ -557,6 +643,8 @@ static void full_disk_spares_what_is_there(void **state) {
   }
   assert_whole(in("out/r.json"), whole);
   json_decref(whole);
+  add_row("from its n-th write on the disk is full, in a training, for each n", row,
+          "the record from before, or the new one whole, there or in `$TMPDIR`");
 }
 
 static void full_disk_spares_tables(void **state) {
@@ -579,6 +667,7 @@ static void full_disk_spares_tables(void **state) {
   const struct disturbance disturbance = {.place = in("out"), .file_call = 1, .code = ENOSPC};
   assert_names_remedy(run(EXPERIMENT("check", "out", FEW, "--junit", in("out/junit.xml")), &disturbance),
                       "No space left on device");
+  add_row("the same in `report` and `check`", said(), "the tables from before");
 }
 
 /* Each place that a command writes to, in a folder that may not be written. */
@@ -603,6 +692,9 @@ static void refuse_places(const char *cause, bool plain) {
   /* Not the option of another command. */
   assert_null(strstr(errors, "--record"));
   assert_non_null(strstr(errors, "--results"));
+  add_row(plain ? "the folder of records, tables, weights, scores or checkpoints may not be written to"
+                : "its disk is read-only",
+          said(), "what was there; nothing is trained");
 }
 
 static void read_only_folder_is_named(void **state) {
@@ -675,6 +767,7 @@ static void small_disk_fills_up(void **state) {
   run_well(EXPERIMENT("run", "out", FEW, "--quiet"));
   setenv("TMPDIR", in("rescue"), 1);
   int failed = 0;
+  char row[ROW_BYTES] = "";
   for (long left = 0; left <= 160 << 10; left += 8 << 10) {
     read_text(in("out/r.json"), before);
     fill_disk(left);
@@ -682,6 +775,8 @@ static void small_disk_fills_up(void **state) {
     failed += status != 0;
     if (status != 0)
       assert_names_remedy(status, "No space left on device");
+    if (status != 0 && !*row)
+      snprintf(row, sizeof row, "%s", said());
     read_text(in("out/r.json"), after);
     if (strcmp(before, after) != 0)
       assert_whole(in("out/r.json"), whole);
@@ -691,6 +786,8 @@ static void small_disk_fills_up(void **state) {
   }
   assert_in_range(failed, 2, 19);
   json_decref(whole);
+  add_row("a disk of 512 KiB has 0 to 160 KiB left (tmpfs)", row,
+          "the record from before or the new one whole; no temporary file");
   assert_int_equal(umount(in("out")), 0);
 }
 
@@ -711,6 +808,7 @@ static void pictures_are_whole_or_not_there(void **state) {
     whole[i] = status.st_size;
   }
   int failed = 0;
+  char row[ROW_BYTES] = "";
   for (long left = 0; left <= 128 << 10; left += 16 << 10) {
     for (int i = 0; i < 2; i++)
       unlink(in(pictures[i]));
@@ -718,6 +816,8 @@ static void pictures_are_whole_or_not_there(void **state) {
     int ended = run(EXPERIMENT("report", "out", FEW), &nothing);
     failed += ended != 0;
     assert_true(ended == 0 || (ended == 1 && strstr(last_line(), in("out"))));
+    if (ended == 1 && !*row)
+      snprintf(row, sizeof row, "%s", said());
     for (int i = 0; i < 2; i++)
       if (!stat(in(pictures[i]), &status))
         assert_int_equal(status.st_size, whole[i]);
@@ -727,6 +827,7 @@ static void pictures_are_whole_or_not_there(void **state) {
     assert_int_equal(unlink(in("out/filler")), 0);
   }
   assert_in_range(failed, 1, 8);
+  add_row("the same while gnuplot draws", row, "whole pictures or none");
   assert_int_equal(umount(in("out")), 0);
 }
 
@@ -853,6 +954,35 @@ static void killed_at_twenty_moments_it_makes_the_same_tables(void **state) {
   assert_int_equal(assert_same_records(), 8);
   assert_nothing_temporary();
   assert_int_not_equal(rmdir(in("out/checkpoints")), -1); /* empty: no checkpoint stays */
+  add_row("SIGKILL at twenty moments of an experiment: by the clock, in checkpoints, records, step times and tables",
+          "", "started again it goes on: the same tables and records as undisturbed, times aside; no temporary file");
+}
+
+/* ---- the thread that prepares batches ---------------------------------------------------------------------------- */
+
+static void a_data_thread_that_dies_is_told(void **state) {
+  (void)state;
+  struct stat before, after;
+  const char *const long_run[] = {"train", "--algorithm", "bp_fp32", TINY, PLACES, "--epochs", "400", NULL};
+  run_well(long_run);
+  json_t *whole = load(in("out/r.json"));
+  for (int64_t epoch = 1; epoch < 200; epoch += 60) {
+    const struct disturbance disturbance = {.fatal_epoch = epoch};
+    assert_int_equal(stat(in("out/r.json"), &before), 0);
+    int status = run(long_run, &disturbance);
+    if (status != 1 || !strstr(last_line(), "the thread that prepares batches has died"))
+      fail_msg("epoch %lld: status %d: %s", (long long)epoch, status, errors);
+    assert_int_equal(stat(in("out/r.json"), &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino); /* a new record is a new file */
+    assert_true(exists(in("out/checkpoint/ffbench.checkpoint")));
+    if (epoch == 1)
+      add_row("the thread that prepares batches dies", said(),
+              "the record from before and the checkpoint of the last epoch; with `--resume` the run ends with the same "
+              "record");
+    run_well(long_run);
+    assert_whole(in("out/r.json"), whole);
+  }
+  json_decref(whole);
 }
 
 /* ---- set-up ----------------------------------------------------------------------------------------------------- */
@@ -883,6 +1013,7 @@ int main(void) {
   json_decref(registry_json(&error));
   const struct CMUnitTest tests[] = {
       CASE(killed_at_twenty_moments_it_makes_the_same_tables),
+      CASE(a_data_thread_that_dies_is_told),
       CASE(full_disk_spares_what_is_there),
       CASE(full_disk_spares_tables),
       CASE(read_only_folder_is_named),
@@ -893,6 +1024,7 @@ int main(void) {
       CASE(forward_forward_without_memory_ends_cleanly),
       CASE(reports_without_memory_end_cleanly),
       CASE(scripts_without_memory_end_cleanly),
+      cmocka_unit_test(the_document_has_the_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

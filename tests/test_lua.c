@@ -863,6 +863,8 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
                         json_pack("{s:f, s:f, s:f, s:s, s:s}", "joules", odd ? 12345.0 : 70.0, "coverage",
                                   index ? 0.995 : 0.62, "bridged", 0.001, "source", odd ? "RAPL powercap" : "INA3221",
                                   "rail", odd ? "package-0" : "VDD_IN"));
+    json_object_set_new(json_object_get(record, "energy"), "second",
+                        json_pack("{s:s, s:f}", "source", "RAPL perf", "ratio", index == 2 ? 0.8 : 1.04));
     if (index)
       json_object_set_new(json_object_get(record, "provenance"), "throttled", json_true());
   }
@@ -871,6 +873,8 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
   const char *markdown = file_text(result, 0);
   assert_contains(markdown, "the meter saw only 62 % of the time, and the joules are of that");
   assert_contains(markdown, "the machine was throttled meanwhile");
+  assert_contains(markdown, "another reader of the same power, RAPL perf, says 0.80 times that");
+  assert_null(strstr(markdown, "1.04 times"));
   assert_null(strstr(markdown, "99 % of the time"));
   assert_contains(markdown, "measured by RAPL powercap (package-0), the others by INA3221 (VDD_IN): not comparable");
   assert_null(strstr(markdown, "12345"));

@@ -11,9 +11,11 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -968,6 +970,69 @@ static void energy_of_a_killed_run_can_be_computed_again(void **state) {
   compute_energy_again(in("killed.json"), in("killed.readings.gz"), 3);
 }
 
+/* A package of 20 W whose other counter says twice as much. */
+enum { COUNTERS = 2 };
+static struct {
+  char counters[COUNTERS][PATH_MAX];
+  atomic_bool stop;
+} package;
+
+static void *count_joules(void *unused) {
+  const struct timespec moment = {.tv_nsec = 5000000};
+  (void)unused;
+  for (long long microjoules = 100000; !atomic_load(&package.stop); microjoules += 100000) {
+    for (int i = 0; i < COUNTERS; i++) {
+      char fresh[PATH_MAX + 8];
+      snprintf(fresh, sizeof fresh, "%s.new", package.counters[i]);
+      FILE *file = fopen(fresh, "w");
+      if (file) {
+        fprintf(file, "%lld\n", (i + 1) * microjoules);
+        fclose(file);
+        rename(fresh, package.counters[i]);
+      }
+    }
+    nanosleep(&moment, NULL);
+  }
+  return NULL;
+}
+
+static void two_readers_that_disagree_are_told(void **state) {
+  char command[2 * PATH_MAX];
+  pthread_t thread;
+  (void)state;
+  snprintf(command, sizeof command,
+           "cd %s && for zone in intel-rapl:0 intel-rapl-mmio:0; do mkdir -p sys/class/powercap/$zone &&"
+           " echo package-0 > sys/class/powercap/$zone/name &&"
+           " echo 262143328850 > sys/class/powercap/$zone/max_energy_range_uj || exit; done",
+           folder);
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  snprintf(package.counters[0], PATH_MAX, "%s/sys/class/powercap/intel-rapl:0/energy_uj", folder);
+  snprintf(package.counters[1], PATH_MAX, "%s/sys/class/powercap/intel-rapl-mmio:0/energy_uj", folder);
+  atomic_store(&package.stop, false);
+  assert_int_equal(pthread_create(&thread, NULL, count_joules, NULL), 0);
+  while (!exists(package.counters[1]))
+    usleep(1000);
+  assert_int_equal(setenv("FFBENCH_SYSFS", in("sys"), 1), 0);
+  struct result result = RUN("train", "--plugin", COUNTING, SMALL, NETWORK, EPOCHS, "--set", "microseconds=20000",
+                             "--idle-seconds", "0", "--record", in("joules.json"));
+  unsetenv("FFBENCH_SYSFS");
+  atomic_store(&package.stop, true);
+  pthread_join(thread, NULL);
+  assert_succeeds(result);
+  assert_contains(result.output, "RAPL powercap MMIO reads ");
+  assert_contains(result.output, " % more of the same power: one of them is wrong");
+  json_t *record = load(in("joules.json"));
+  assert_string_equal(json_string_value(field(record, "energy.source")), "RAPL powercap");
+  assert_string_equal(json_string_value(field(record, "energy.second.rail")), "package-0");
+  double ratio = json_number_value(field(record, "energy.second.ratio"));
+  assert_true(ratio > 1.5 && ratio < 2.5); /* two counts of 0.1 J at each edge */
+  assert_float_equal(ratio,
+                     json_number_value(field(record, "energy.second.mean_watts")) /
+                         json_number_value(field(record, "energy.mean_watts")),
+                     1e-9);
+  json_decref(record);
+}
+
 /* ---- gradients -----------------------------------------------------------------------------------------------------
  */
 
@@ -1287,6 +1352,8 @@ static void forged_checkpoint_is_refused(void **state) {
                {"\"trainer_bytes\":", "\"trainer_bytes\":900000000", "claims more than it holds"},
                {"\"steps\":", "\"steps\":-1", "claims more than it holds"},
                {"\"steps\":", "\"steps\":900000000", "claims more than it holds"},
+               {"\"readings\":", "\"readings\":-1", "claims more than it holds"},
+               {"\"readings\":", "\"readings\":230584300921369395", "claims more than it holds"},
                {"\"resumes\":", "\"resumes\":9999999999", "its history cannot be read"},
                {"\"epochs\":[", "\"epochs\":[7,", "its history cannot be read"},
                {"\"batch\":", "\"batch\":9999999", "it claims epoch"},
@@ -1652,6 +1719,7 @@ int main(void) {
       CASE(embedded_links_lead_to_their_files),
       CASE(energy_can_be_computed_again),
       CASE(energy_of_a_killed_run_can_be_computed_again),
+      CASE(two_readers_that_disagree_are_told),
       CASE(documents_say_what_their_reports_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

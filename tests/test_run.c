@@ -9,6 +9,7 @@
 #include "harness/ledger.h"
 #include "harness/loader.h"
 #include "harness/lock.h"
+#include "harness/outliers.h"
 #include "harness/parts.h"
 #include "harness/plugin.h"
 #include "harness/progress.h"
@@ -523,6 +524,46 @@ static void divergence_reads_well(void **state) {
   }
 }
 
+/* Steps of 1 ms, those at `first`, `first` + `period`, ... of 5 ms, and some of `odd` ms elsewhere. */
+static struct outliers outliers_of(size_t first, size_t period, float odd) {
+  enum { STEPS = 1000 };
+  static const size_t odd_places[] = {3, 77, 78, 391, 640};
+  float seconds[STEPS];
+  double durations[STEPS];
+  struct meter_times times;
+  struct outliers outliers;
+  struct ffb_error error;
+  for (size_t i = 0; i < STEPS; i++)
+    seconds[i] = period && i >= first && (i - first) % period == 0 ? 5e-3F : 1e-3F + 1e-6F * (float)(i % 7);
+  for (size_t i = 0; i < sizeof odd_places / sizeof *odd_places; i++)
+    if (odd > 0)
+      seconds[odd_places[i]] = 1e-3F * odd;
+  for (size_t i = 0; i < STEPS; i++)
+    durations[i] = (double)seconds[i];
+  assert_true(meter_times_summary(durations, STEPS, &times, &error));
+  outliers_find(seconds, STEPS, &times, &outliers);
+  return outliers;
+}
+
+static void slow_steps_have_a_cause_or_none(void **state) {
+  (void)state;
+  struct outliers none = outliers_of(0, 0, 0), searches = outliers_of(49, 50, 0), both = outliers_of(0, 100, 9),
+                  chance = outliers_of(0, 0, 9), few = outliers_of(0, 250, 0);
+  assert_int_equal(none.slow, 0);
+  assert_float_equal(none.seconds, 0, 0);
+  assert_int_equal(searches.slow, 20);
+  assert_int_equal(searches.period, 50);
+  assert_int_equal(searches.regular, 20);
+  assert_float_equal(searches.seconds, 20 * 4e-3, 20 * 4e-6);
+  assert_int_equal(both.slow, 15);
+  assert_int_equal(both.period, 100);
+  assert_int_equal(both.regular, 10);
+  assert_int_equal(chance.slow, 5);
+  assert_int_equal(chance.period, 0);
+  assert_int_equal(few.slow, 4); /* too few to tell */
+  assert_int_equal(few.period, 0);
+}
+
 static void energy_of_two_parts_adds_up(void **state) {
   (void)state;
   struct meter_result result = {.measured = true,
@@ -893,6 +934,7 @@ int main(void) {
       cmocka_unit_test(ledger_survives_a_checkpoint),
       cmocka_unit_test(ledger_refuses_what_makes_no_sense),
       cmocka_unit_test(divergence_reads_well),
+      cmocka_unit_test(slow_steps_have_a_cause_or_none),
       cmocka_unit_test(energy_of_two_parts_adds_up),
       cmocka_unit_test(energy_of_an_epoch_is_what_came_since),
       cmocka_unit_test(numbers_that_json_lacks_are_strings),

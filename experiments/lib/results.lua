@@ -63,6 +63,15 @@ local function partly_seen(record)
   end
 end
 
+-- Two ways to read the same power that do not say the same.
+local function disputed(record)
+  local ratio = at_path(record, "energy.second.ratio")
+  if type(ratio) == "number" and math.abs(ratio - 1) > 0.05 then
+    return ("another reader of the same power, %s, says %.2f times that"):format(
+      tostring(at_path(record, "energy.second.source")), ratio)
+  end
+end
+
 -- The first thing to say, of several.
 local function first_of(...)
   local caveats = { ... }
@@ -103,7 +112,7 @@ end
 local function cost(title, unit, read, why)
   local caveat = first_of(shared_machine, throttled)
   if unit == "J" then
-    caveat = first_of(partly_seen, caveat)
+    caveat = first_of(partly_seen, disputed, caveat)
   end
   return { title = title, unit = unit, read = read, why = why, caveat = caveat, wants_own_machine = true }
 end

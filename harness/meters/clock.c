@@ -31,8 +31,12 @@ static double percentile(const double *sorted, size_t count, double share) {
   return sorted[below] + (position - (double)below) * (sorted[above] - sorted[below]);
 }
 
-bool meter_times_summary(const double *durations, size_t count, struct meter_times *times, struct ffb_error *error) {
+bool meter_times_is_outlier(const struct meter_times *times, double duration) {
   const double outlier_score = 14.826, clock_step = 1e-9;
+  return fabs(duration - times->median) / fmax(times->deviation, clock_step) > outlier_score;
+}
+
+bool meter_times_summary(const double *durations, size_t count, struct meter_times *times, struct ffb_error *error) {
   *times = (struct meter_times){.count = count};
   if (!count)
     return ffb_fail(error, "no durations to summarise");
@@ -53,9 +57,8 @@ bool meter_times_summary(const double *durations, size_t count, struct meter_tim
     sorted[i] = fabs(durations[i] - times->median);
   qsort(sorted, count, sizeof *sorted, by_value);
   times->deviation = percentile(sorted, count, 0.5);
-  double scale = fmax(times->deviation, clock_step);
   for (size_t i = 0; i < count; i++) {
-    bool outlier = fabs(durations[i] - times->median) / scale > outlier_score;
+    bool outlier = meter_times_is_outlier(times, durations[i]);
     times->outliers += outlier;
     times->slow_outliers += outlier && durations[i] > times->median;
   }

@@ -24,6 +24,8 @@ struct meter_times {
   size_t slow_outliers; /* those of them above the median */
 };
 
+bool meter_times_is_outlier(const struct meter_times *times, double duration);
+
 /* All in the unit of the input. No durations, or no memory for a sorted copy, is an error. */
 bool meter_times_summary(const double *durations, size_t count, struct meter_times *times, struct ffb_error *error);
 

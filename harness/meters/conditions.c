@@ -1,12 +1,12 @@
 #include "harness/meters/conditions.h"
 
 #include "base/memory.h"
+#include "base/thread.h"
 #include "harness/meters/sysfs.h"
 
 #include <errno.h>
 #include <glob.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -236,7 +236,6 @@ static void *looking_thread(void *argument) {
 struct meter_conditions_watch *meter_conditions_start(const struct meter_system *system, double interval_seconds,
                                                       struct ffb_error *error) {
   struct meter_conditions_watch *watch = ffb_allocate(1, sizeof *watch, error);
-  sigset_t all, before;
   pthread_condattr_t monotonic;
   if (!watch)
     return NULL;
@@ -253,10 +252,7 @@ struct meter_conditions_watch *meter_conditions_start(const struct meter_system 
   pthread_condattr_destroy(&monotonic);
   pthread_mutex_init(&watch->lock, NULL);
   meter_conditions_look(watch);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  watch->thread_runs = interval_seconds > 0 && !pthread_create(&watch->thread, NULL, looking_thread, watch);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  watch->thread_runs = interval_seconds > 0 && !ffb_thread_start(&watch->thread, looking_thread, watch);
   return watch;
 }
 

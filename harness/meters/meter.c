@@ -4,9 +4,13 @@
 #include "harness/meters/clock.h"
 #include "harness/meters/sysfs.h"
 
+#include <errno.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A whole module is what a user pays for, so it comes before the processor or a card alone. */
 static const struct meter *const meters[] = {&meter_ina3221, &meter_nvml, &meter_rapl, NULL};
@@ -30,12 +34,28 @@ static int real_read_text(void *context, const char *path, char *text, size_t si
   return meter_sysfs_read_file(path, text, size);
 }
 
+static int real_open_event(void *context, unsigned unit, unsigned long long event, int processor) {
+  const pid_t every_process = -1;
+  const int no_group = -1;
+  struct perf_event_attr attributes = {.type = unit, .size = sizeof attributes, .config = event};
+  (void)context;
+  return (int)syscall(SYS_perf_event_open, &attributes, every_process, processor, no_group, PERF_FLAG_FD_CLOEXEC);
+}
+
+static int real_read_event(void *context, int descriptor, unsigned long long *count) {
+  (void)context;
+  ssize_t got = read(descriptor, count, sizeof *count);
+  return got == (ssize_t)sizeof *count ? 0 : got < 0 ? errno : EIO;
+}
+
 struct meter_system meter_system_default(const char *sysfs) {
   return (struct meter_system){.sysfs = sysfs ? sysfs : "/sys",
                                .state = sysfs ? NULL : "/var/lib",
                                .nvml = sysfs ? NULL : "libnvidia-ml.so.1",
                                .now = real_now,
-                               .read_text = real_read_text};
+                               .read_text = real_read_text,
+                               .open_event = sysfs ? NULL : real_open_event,
+                               .read_event = real_read_event};
 }
 
 static double processor_now(void) {
@@ -79,24 +99,61 @@ static bool sees(const struct meter *meter, enum meter_scope device) {
   return meter->scope == METER_MODULE || meter->scope == device;
 }
 
-struct meter_session *meter_session_open(const struct meter_system *system, enum meter_scope device,
-                                         struct ffb_error *error) {
+static struct meter_session *make_session(const struct meter_system *system, struct ffb_error *error) {
   struct meter_session *session = ffb_allocate(1, sizeof *session, error);
   if (!session)
     return NULL;
   session->system = *system;
   pthread_mutex_init(&session->reading, NULL);
-  for (size_t i = 0; meters[i] && !session->meter; i++) {
-    struct meter_problem problem = {0};
-    if (!sees(meters[i], device))
+  return session;
+}
+
+static bool take_meter(struct meter_session *session, const struct meter *meter) {
+  struct meter_problem problem = {0};
+  if (meter->open(&session->system, &session->handle, &session->properties, &problem) == METER_WORKS)
+    session->meter = meter;
+  else
+    add_reason(session, &problem);
+  return session->meter;
+}
+
+struct meter_session *meter_session_open(const struct meter_system *system, enum meter_scope device,
+                                         struct ffb_error *error) {
+  struct meter_session *session = make_session(system, error);
+  for (size_t i = 0; session && meters[i] && !session->meter; i++)
+    if (sees(meters[i], device) && take_meter(session, meters[i]))
+      session->reason[0] = '\0';
+  return session;
+}
+
+/* Another way to the same rail, and not the first again. */
+static bool is_second(const struct meter_session *first, const struct meter_session *second,
+                      struct meter_problem *problem) {
+  const struct meter_properties *one = &first->properties, *other = &second->properties;
+  *problem = (struct meter_problem){0};
+  if (!strcmp(one->source, other->source))
+    snprintf(problem->reason, sizeof problem->reason, "%s is the first reader itself", other->source);
+  else if (strcmp(one->rail, other->rail) != 0)
+    snprintf(problem->reason, sizeof problem->reason, "%s reads %s, and not %s", other->source, other->rail, one->rail);
+  return !problem->reason[0];
+}
+
+struct meter_session *meter_session_open_second(const struct meter_session *first, struct ffb_error *error) {
+  struct meter_session *session = make_session(&first->system, error);
+  const struct meter *const *seconds = first->meter ? first->meter->seconds : NULL;
+  for (; session && seconds && *seconds && !session->meter; seconds++) {
+    struct meter_problem problem;
+    if (!take_meter(session, *seconds) || is_second(first, session, &problem))
       continue;
-    if (meters[i]->open(system, &session->handle, &session->properties, &problem) == METER_WORKS)
-      session->meter = meters[i];
-    else
-      add_reason(session, &problem);
+    session->meter->close(session->handle);
+    session->meter = NULL;
+    add_reason(session, &problem);
   }
-  if (session->meter)
+  if (session && session->meter)
     session->reason[0] = '\0';
+  else if (session && !session->reason[0])
+    snprintf(session->reason, sizeof session->reason, "%s",
+             first->meter ? "there is one way only to read this power" : "nothing is measured");
   return session;
 }
 

@@ -43,6 +43,10 @@ struct meter_system {
   double (*now)(void *context); /* seconds, monotonic */
   /* The content of a small file without trailing white space; 0 or an errno. Called from several threads. */
   int (*read_text)(void *context, const char *path, char *text, size_t size);
+  /* perf's counter of an event of the whole machine, by the number of the unit that counts it: a descriptor, or less
+   * than 0 with errno; null: none is looked for. */
+  int (*open_event)(void *context, unsigned unit, unsigned long long event, int processor);
+  int (*read_event)(void *context, int descriptor, unsigned long long *count); /* 0 or an errno */
 };
 
 struct meter_properties {
@@ -73,6 +77,7 @@ struct meter {
   const char *description;
   enum meter_kind kind;
   enum meter_scope scope;
+  const struct meter *const *seconds; /* other ways to the same power, the preferred first; null: there is none */
   /* Find the device and take a trial reading. METER_WORKS sets *handle and the properties; otherwise the problem. */
   enum meter_state (*open)(const struct meter_system *system, void **handle, struct meter_properties *properties,
                            struct meter_problem *problem);
@@ -85,8 +90,9 @@ struct meter {
 extern const struct meter meter_ina3221;
 extern const struct meter meter_rapl;
 extern const struct meter meter_nvml;
+extern const struct meter meter_rapl_perf; /* a second reader of meter_rapl's packages */
 
-/* Every meter in the program, the preferred first; a null pointer ends the list. */
+/* Every meter in the program, the preferred first; a null pointer ends the list. Second readers are not in it. */
 const struct meter *const *meter_list(void);
 
 /* The real clock and files. A null sysfs means "/sys", with the machine's own NVML; the program passes $FFBENCH_SYSFS.
@@ -117,6 +123,9 @@ struct meter_session {
  * measured. Null only when memory runs out. */
 struct meter_session *meter_session_open(const struct meter_system *system, enum meter_scope device,
                                          struct ffb_error *error);
+/* A second reader of the same power, to hold the first against: the first of its meter's `seconds` that works and reads
+ * the same rail another way. None is not an error either. */
+struct meter_session *meter_session_open_second(const struct meter_session *first, struct ffb_error *error);
 /* One reading with its time (the middle of the call). Safe from several threads. Requires session->meter. */
 bool meter_session_read(struct meter_session *session, double *seconds, struct meter_reading *reading,
                         struct ffb_error *error);

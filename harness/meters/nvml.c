@@ -1,7 +1,8 @@
 /* The energy counter of an NVIDIA graphics card, by NVIDIA's management library (docs.nvidia.com/deploy/nvml-api),
  * which is loaded where it is installed and not needed otherwise. The counter gives millijoules since the driver was
- * loaded and is refreshed every 10 to 100 ms. On Jetson the library opens and the reading is refused: only a reading
- * tells whether it works. One card is read, never a sum with cards that do something else. */
+ * loaded and is refreshed every 10 to 100 ms. The card's power, integrated, is the second reader. On Jetson the library
+ * opens and the reading is refused: only a reading tells whether it works. One card is read, never a sum with cards
+ * that do something else. */
 #include "base/memory.h"
 #include "harness/meters/meter.h"
 #include "harness/meters/still.h"
@@ -33,6 +34,7 @@ struct library {
   int (*device)(unsigned index, nvml_device *device);
   int (*name)(nvml_device device, char *name, unsigned size);
   int (*energy)(nvml_device device, unsigned long long *millijoules);
+  int (*power)(nvml_device device, unsigned *milliwatts);
 };
 
 struct nvml {
@@ -60,6 +62,7 @@ static bool find_functions(struct library *library) {
       {"nvmlDeviceGetHandleByIndex_v2", &library->device},
       {"nvmlDeviceGetName", &library->name},
       {"nvmlDeviceGetTotalEnergyConsumption", &library->energy},
+      {"nvmlDeviceGetPowerUsage", &library->power},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     void *found = dlsym(library->object, functions[i].name);
@@ -153,6 +156,13 @@ static enum meter_state nvml_try(struct nvml *nvml, struct meter_problem *proble
   return state;
 }
 
+static void nvml_close(void *handle) {
+  struct nvml *nvml = handle;
+  nvml->library.shutdown();
+  dlclose(nvml->library.object);
+  ffb_free(nvml);
+}
+
 static enum meter_state nvml_open(const struct meter_system *system, void **handle, struct meter_properties *properties,
                                   struct meter_problem *problem) {
   struct ffb_error error;
@@ -174,6 +184,25 @@ static enum meter_state nvml_open(const struct meter_system *system, void **hand
   return state;
 }
 
+static enum meter_state power_open(const struct meter_system *system, void **handle,
+                                   struct meter_properties *properties, struct meter_problem *problem) {
+  const double refresh_seconds = 0.1;
+  unsigned milliwatts;
+  enum meter_state state = nvml_open(system, handle, properties, problem);
+  if (state != METER_WORKS)
+    return state;
+  struct nvml *nvml = *handle;
+  int code = nvml->library.power(nvml->device, &milliwatts);
+  if (code != NVML_SUCCESS) {
+    state = refuse(nvml, "reading the power", code, problem);
+    nvml_close(nvml);
+    return state;
+  }
+  properties->interval_seconds = refresh_seconds;
+  snprintf(properties->source, sizeof properties->source, "NVML power");
+  return METER_WORKS;
+}
+
 static bool nvml_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
   struct nvml *nvml = handle;
   unsigned long long now;
@@ -188,18 +217,34 @@ static bool nvml_read(void *handle, struct meter_reading *reading, struct ffb_er
   return !reading->stopped || ffb_fail(error, "NVML: the counter has stopped");
 }
 
-static void nvml_close(void *handle) {
-  struct nvml *nvml = handle;
-  nvml->library.shutdown();
-  dlclose(nvml->library.object);
-  ffb_free(nvml);
+static bool power_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
+  const struct nvml *nvml = handle;
+  unsigned milliwatts;
+  int code = nvml->library.power(nvml->device, &milliwatts);
+  if (code != NVML_SUCCESS)
+    return ffb_fail(error, "NVML power: %.60s", nvml->library.words(code));
+  reading->value = 1e-3 * (double)milliwatts;
+  return true;
 }
+
+static const struct meter nvml_power = {
+    .name = "nvml_power",
+    .description = "energy of an NVIDIA graphics card, from its power",
+    .kind = METER_POWER,
+    .scope = METER_GPU,
+    .open = power_open,
+    .read = power_read,
+    .close = nvml_close,
+};
+
+static const struct meter *const seconds[] = {&nvml_power, NULL};
 
 const struct meter meter_nvml = {
     .name = "nvml",
     .description = "energy of an NVIDIA graphics card, from its counter",
     .kind = METER_COUNTER,
     .scope = METER_GPU,
+    .seconds = seconds,
     .open = nvml_open,
     .read = nvml_read,
     .close = nvml_close,

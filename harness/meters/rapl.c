@@ -2,11 +2,12 @@
  * powercap/powercap.rst).
  *
  * Only package zones are summed. A package contains its core and uncore zones, psys contains the packages, and
- * intel-rapl-mmio shows the same packages by another way, so it serves only where the first is missing. Memory (dram)
+ * intel-rapl-mmio shows the same packages by another way, so it serves where the first is missing, and as a second
+ * reader to hold the first against. Memory (dram)
  * is outside a package and is not counted: many machines do not have that zone. */
+#include "harness/meters/rapl.h"
 #include "base/memory.h"
 #include "harness/meters/meter.h"
-#include "harness/meters/still.h"
 #include "harness/meters/sysfs.h"
 
 #include <errno.h>
@@ -17,14 +18,17 @@
 
 enum { MAXIMUM_ZONES = 16, ZONE_NAME = 32 };
 
-/* More than any processor package draws: bounds how soon a counter can wrap. */
-static const double package_limit_watts = 1000;
+const double rapl_package_limit_watts = 1000;
+const double rapl_resolution = 0x1p-14;
 
 /* A counter moves every millisecond, as no package draws nothing. */
-static const struct meter_still_rule still_rule = {.seconds = 0.5, .readings = 1, .unseen_seconds = INFINITY};
+const struct meter_still_rule rapl_still_rule = {.seconds = 0.5, .readings = 1, .unseen_seconds = INFINITY};
 
-static const char *const control_types[] = {"intel-rapl", "intel-rapl-mmio"};
-enum { CONTROL_TYPES = sizeof control_types / sizeof *control_types };
+/* Two ways to the same packages. */
+static const struct path {
+  const char *control_type, *source;
+} paths[] = {{"intel-rapl", "RAPL powercap"}, {"intel-rapl-mmio", "RAPL powercap MMIO"}};
+enum { PATHS = sizeof paths / sizeof *paths, MMIO = 1 };
 
 struct zone {
   char name[ZONE_NAME];
@@ -37,7 +41,7 @@ struct zone {
 
 struct rapl {
   struct meter_system system;
-  const char *control_type;
+  const struct path *path;
   struct zone zones[MAXIMUM_ZONES];
   size_t zone_count;
 };
@@ -67,11 +71,11 @@ static void add_zone(struct rapl *rapl, const char *folder) {
   rapl->zone_count++;
 }
 
-static void find_zones(struct rapl *rapl, const char *control_type) {
+static void find_zones(struct rapl *rapl, const struct path *path) {
   char pattern[METER_SYSFS_PATH];
   glob_t found = {0};
-  int length = snprintf(pattern, sizeof pattern, "%s/class/powercap/%s:*", rapl->system.sysfs, control_type);
-  rapl->control_type = control_type;
+  int length = snprintf(pattern, sizeof pattern, "%s/class/powercap/%s:*", rapl->system.sysfs, path->control_type);
+  rapl->path = path;
   if (length > 0 && (size_t)length < sizeof pattern && !glob(pattern, 0, NULL, &found))
     for (size_t i = 0; i < found.gl_pathc; i++)
       add_zone(rapl, found.gl_pathv[i]);
@@ -100,7 +104,7 @@ static int advance(struct rapl *rapl, const struct zone **failed, struct meter_r
     zone->joules += 1e-6 * (double)(step >= 0 ? step : step + zone->range);
     zone->last = now[i];
     size_t doubtful;
-    if (meter_still_note(&zone->still, &still_rule, step == 0, time, &doubtful)) {
+    if (meter_still_note(&zone->still, &rapl_still_rule, step == 0, time, &doubtful)) {
       reading->stopped = true;
       *failed = zone;
     }
@@ -114,13 +118,13 @@ static void describe(const struct rapl *rapl, struct meter_properties *propertie
   double wrap = INFINITY;
   size_t used = 0;
   *properties = (struct meter_properties){
-      .resolution = 61e-6, /* 2^-14 J, the usual unit */
-      .limit_watts = package_limit_watts * (double)rapl->zone_count,
+      .resolution = rapl_resolution,
+      .limit_watts = rapl_package_limit_watts * (double)rapl->zone_count,
   };
-  snprintf(properties->source, sizeof properties->source, "RAPL powercap");
+  snprintf(properties->source, sizeof properties->source, "%s", rapl->path->source);
   for (size_t i = 0; i < rapl->zone_count; i++) {
     const struct zone *zone = &rapl->zones[i];
-    wrap = fmin(wrap, 1e-6 * (double)zone->range / package_limit_watts);
+    wrap = fmin(wrap, 1e-6 * (double)zone->range / rapl_package_limit_watts);
     if (used < sizeof properties->rail)
       used +=
           (size_t)snprintf(properties->rail + used, sizeof properties->rail - used, "%s%s", i ? " + " : "", zone->name);
@@ -137,14 +141,14 @@ static enum meter_state refuse(const struct rapl *rapl, const struct zone *zone,
   }
   snprintf(problem->reason, sizeof problem->reason, "RAPL energy_uj is readable by root only");
   snprintf(problem->remedy, sizeof problem->remedy, "sudo chmod a+r %.250s/class/powercap/%s:*/energy_uj",
-           rapl->system.sysfs, rapl->control_type);
+           rapl->system.sysfs, rapl->path->control_type);
   return METER_UNREADABLE;
 }
 
-static enum meter_state rapl_try(struct rapl *rapl, struct meter_properties *properties,
+static enum meter_state rapl_try(struct rapl *rapl, size_t first_path, struct meter_properties *properties,
                                  struct meter_problem *problem) {
-  for (size_t i = 0; i < CONTROL_TYPES && !rapl->zone_count; i++)
-    find_zones(rapl, control_types[i]);
+  for (size_t i = first_path; i < PATHS && !rapl->zone_count; i++)
+    find_zones(rapl, &paths[i]);
   if (!rapl->zone_count) {
     snprintf(problem->reason, sizeof problem->reason,
              "no RAPL package at %.200s/class/powercap (a virtual machine, or on x86 the module that "
@@ -167,8 +171,8 @@ static enum meter_state rapl_try(struct rapl *rapl, struct meter_properties *pro
   return METER_WORKS;
 }
 
-static enum meter_state rapl_open(const struct meter_system *system, void **handle, struct meter_properties *properties,
-                                  struct meter_problem *problem) {
+static enum meter_state open_by(const struct meter_system *system, size_t first_path, void **handle,
+                                struct meter_properties *properties, struct meter_problem *problem) {
   struct ffb_error error;
   struct rapl *rapl = ffb_allocate(1, sizeof *rapl, &error);
   if (!rapl) {
@@ -176,11 +180,24 @@ static enum meter_state rapl_open(const struct meter_system *system, void **hand
     return METER_UNREADABLE;
   }
   rapl->system = *system;
-  enum meter_state state = rapl_try(rapl, properties, problem);
+  enum meter_state state = rapl_try(rapl, first_path, properties, problem);
   if (state == METER_WORKS)
     *handle = rapl;
   else
     ffb_free(rapl);
+  return state;
+}
+
+static enum meter_state rapl_open(const struct meter_system *system, void **handle, struct meter_properties *properties,
+                                  struct meter_problem *problem) {
+  return open_by(system, 0, handle, properties, problem);
+}
+
+static enum meter_state rapl_mmio_open(const struct meter_system *system, void **handle,
+                                       struct meter_properties *properties, struct meter_problem *problem) {
+  enum meter_state state = open_by(system, MMIO, handle, properties, problem);
+  if (state == METER_ABSENT)
+    snprintf(problem->reason, sizeof problem->reason, "no intel-rapl-mmio beside intel-rapl");
   return state;
 }
 
@@ -201,11 +218,24 @@ static void rapl_close(void *handle) {
   ffb_free(handle);
 }
 
+static const struct meter rapl_mmio = {
+    .name = "rapl_mmio",
+    .description = "energy of the processor packages, from the memory-mapped RAPL counters of Intel",
+    .kind = METER_COUNTER,
+    .scope = METER_PROCESSOR,
+    .open = rapl_mmio_open,
+    .read = rapl_read,
+    .close = rapl_close,
+};
+
+static const struct meter *const seconds[] = {&meter_rapl_perf, &rapl_mmio, NULL};
+
 const struct meter meter_rapl = {
     .name = "rapl",
     .description = "energy of the processor packages, from the RAPL counters of Intel and AMD",
     .kind = METER_COUNTER,
     .scope = METER_PROCESSOR,
+    .seconds = seconds,
     .open = rapl_open,
     .read = rapl_read,
     .close = rapl_close,

@@ -1,10 +1,10 @@
 #include "harness/meters/window.h"
 
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -230,16 +230,6 @@ static void *sampling_thread(void *argument) {
   return NULL;
 }
 
-/* Signals are for the program's own threads: the sampler blocks them all. */
-static bool start_thread(struct meter_window *window) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = !pthread_create(&window->thread, NULL, sampling_thread, window);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return started;
-}
-
 struct meter_window *meter_window_create(struct meter_session *session, const struct meter_window_options *options,
                                          struct ffb_error *error) {
   struct meter_window *window = ffb_allocate(1, sizeof *window, error);
@@ -257,7 +247,7 @@ struct meter_window *meter_window_create(struct meter_session *session, const st
   pthread_condattr_destroy(&monotonic);
   pthread_mutex_init(&window->lock, NULL);
   if (session->meter && !window->caller_samples)
-    window->thread_runs = start_thread(window);
+    window->thread_runs = !ffb_thread_start(&window->thread, sampling_thread, window);
   return window;
 }
 

@@ -77,8 +77,8 @@ static void load_again(const json_t *identity, struct assembly *assembly, struct
   struct ffb_error error;
   snprintf(path, sizeof path, "%s/saved.checkpoint", fuzz_folder());
   MUST(ledger_begin(&other, &error));
-  MUST(checkpoint_save(path, identity, assembly, ledger, &error));
-  if (!checkpoint_load(path, identity, assembly, &other, &error)) {
+  MUST(checkpoint_save(path, identity, assembly, ledger, "", &error));
+  if (!checkpoint_load(path, identity, assembly, &other, "", &error)) {
     fprintf(stderr, "%s\n", error.message);
     MUST(!"a checkpoint that was saved cannot be loaded");
   }
@@ -102,8 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!path)
     return 0;
   MUST(ledger_begin(&ledger, &error));
-  fuzz_plan_read(before);
-  if (fuzz_said_why(checkpoint_load(path, identity, &assembly, &ledger, &error), &error)) {
+  fuzz_plan_fill(before);
+  if (fuzz_said_why(checkpoint_load(path, identity, &assembly, &ledger, "", &error), &error)) {
     use(&ledger);
     load_again(identity, &assembly, &ledger);
   } else {

@@ -131,6 +131,18 @@ struct ffb_plan *fuzz_plan(void) {
   return plan;
 }
 
+void fuzz_plan_fill(uint8_t content[FUZZ_PLAN_BYTES]) {
+  struct ffb_plan *plan = fuzz_plan();
+  struct ffb_error error;
+  size_t at = 0;
+  memset(content, 'x', FUZZ_PLAN_BYTES);
+  for (size_t i = 0; i < ffb_plan_persistent_count(plan); i++) {
+    struct ffb_tensor *tensor = ffb_plan_persistent_at(plan, i);
+    MUST(ffb_tensor_write(plan, tensor, content + at, &error));
+    at += ffb_tensor_bytes(tensor);
+  }
+}
+
 void fuzz_plan_read(uint8_t content[FUZZ_PLAN_BYTES]) {
   struct ffb_plan *plan = fuzz_plan();
   struct ffb_error error;

@@ -36,8 +36,10 @@ uint8_t *fuzz_lengthen(const uint8_t *data, size_t size, size_t *length);
 /* A finished plan of small tensors on the reference backend: kernels in the order of convolutions, a matrix, a vector,
  * weights in INT8, and a momentum, which is no weight. Made once. */
 struct ffb_plan *fuzz_plan(void);
-/* The content of all its persistent tensors, in order; fuzz_plan_bytes of them. */
+/* The content of all its persistent tensors, in order. It is filled with what no input gives, so that a change shows.
+ */
 enum { FUZZ_PLAN_BYTES = (2 * 3 * 3 * 2 + 3 * 5 + 3) * 4 + 8 + 3 * 4 };
+void fuzz_plan_fill(uint8_t content[FUZZ_PLAN_BYTES]);
 void fuzz_plan_read(uint8_t content[FUZZ_PLAN_BYTES]);
 
 #endif

@@ -1,11 +1,14 @@
-/* A record: the whole input is the JSON file. The forecast takes it in, and a report in Lua reads it, in the cage. */
+/* A record: the whole input is the JSON file. The forecast takes it in, a report in Lua reads it, in the cage, and
+ * replay reads its configuration and compares it. */
 #include "tests/fuzz/fuzz.h"
 
+#include "harness/agreement.h"
 #include "harness/forecast.h"
 #include "harness/lua_host.h"
 #include "harness/machine.h"
 #include "harness/record.h"
 #include "harness/registry.h"
+#include "harness/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +57,32 @@ static void take_in(const uint8_t *data, size_t size) {
   forecast_close(forecast);
 }
 
+static void hear(void *to, const char *part, enum agreement agreement, const char *text) {
+  (void)to, (void)agreement;
+  MUST(*part);
+  for (; *text; text++)
+    MUST((unsigned char)*text >= ' ' && *text != 0x7f);
+}
+
+/* Against itself, in which nothing differs, and against another record. */
+static void compare(const json_t *record) {
+  static json_t *other;
+  if (!other)
+    MUST(other = json_load_file("tests/fuzz/corpus/record/done", 0, NULL));
+  MUST(agreement_circumstances(record, record, hear, NULL));
+  agreement_judge(record, record, true, hear, NULL);
+  agreement_judge(record, other, agreement_circumstances(record, other, hear, NULL), hear, NULL);
+  agreement_judge(other, record, false, hear, NULL);
+}
+
+static void configure(const json_t *record) {
+  struct run_config config;
+  struct ffb_error error;
+  MUST(run_config_begin(&config, &error));
+  fuzz_said_why(run_config_read(&config, json_object_get(record, "config"), &error), &error);
+  run_config_end(&config);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static unsigned sound;
   char wrong[256];
@@ -61,6 +90,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   json_t *record = json_load_file(path, 0, NULL);
   MUST(record_is_finished(path) == record_says_finished(record));
   take_in(data, size);
+  if (record)
+    compare(record);
+  if (json_is_object(json_object_get(record, "config"))) /* as replay asks first */
+    configure(record);
   if (record_says_finished(record) && record_is_sound(record, wrong, sizeof wrong) && sound++ % REPORT_EVERY == 0) {
     report(record, "report");
     report(record, "check");

@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *path = data[0] % 2 ? frame(data + 1, size - 1) : fuzz_file(data + 1, size - 1);
   if (!path)
     return 0;
-  fuzz_plan_read(before);
+  fuzz_plan_fill(before);
   if (fuzz_said_why(ffb_weights_load(path, plan, &error), &error)) {
     load_again(plan);
     return 0;

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-enum { INVALID_ARGUMENT = 2 };
+enum { INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3 };
 
 struct fake_nvml fake_nvml = {.cards = 1};
 
@@ -41,4 +41,9 @@ int nvmlDeviceGetName(void *device, char *name, unsigned size) {
 int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules) {
   *millijoules = fake_nvml.millijoules ? fake_nvml.millijoules(*(const unsigned *)device) : 0;
   return fake_nvml.energy_code;
+}
+
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) {
+  *milliwatts = fake_nvml.milliwatts ? fake_nvml.milliwatts(*(const unsigned *)device) : 0;
+  return fake_nvml.milliwatts ? fake_nvml.energy_code : NOT_SUPPORTED;
 }

@@ -5,6 +5,7 @@
 struct fake_nvml {
   int init_code, energy_code; /* 0: success */
   unsigned cards;
+  unsigned (*milliwatts)(unsigned card);
   unsigned long long (*millijoules)(unsigned card);
   unsigned opened; /* how often it was started and not shut down */
 };

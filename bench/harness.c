@@ -1,0 +1,360 @@
+/* What the harness costs on top of the steps that it measures. --help lists the options.
+ *
+ * In turns of one random order after another: the bare steps of a trainer, from batches that lie in memory, and a whole
+ * run of the program's own (run_execute) over as many: batches from their thread, step times, the live line on a
+ * terminal, the meter's thread at its usual interval, the watch over clocks and heat, the record. A machine without a
+ * meter gets a made-up INA3221, which is read most often of all, from files in memory. Each turn puts its network and
+ * trainer together anew, so that neither side keeps the luckier addresses.
+ *
+ * The ratio is taken within a round; the table has the median over the rounds with its 95 % interval, from order
+ * statistics. A run with a trainer that computes nothing shows what a step of the harness takes by itself. */
+#include "base/memory.h"
+#include "harness/assembly.h"
+#include "harness/command_line.h"
+#include "harness/machine.h"
+#include "harness/meters/clock.h"
+#include "harness/meters/meter.h"
+#include "harness/run.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BATCH = 32, MOST_ROUNDS = 999, PATH_BYTES = 256, LONG_PATH_BYTES = 512 };
+
+struct request {
+  const char *algorithm, *plugin;
+  int64_t rounds, steps, threads;
+};
+
+#define REQUEST(name) offsetof(struct request, name)
+
+static const struct ffb_option options[] = {
+    {.name = "algorithm",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(algorithm),
+     .initial = "ff_int8",
+     .help = "whose step is the fastest of the MLP's"},
+    {.name = "rounds",
+     .type = FFB_OPTION_INTEGER,
+     .offset = REQUEST(rounds),
+     .initial = "40",
+     .minimum = 6,
+     .maximum = MOST_ROUNDS,
+     .help = "each has a turn of both sides"},
+    {.name = "steps",
+     .type = FFB_OPTION_INTEGER,
+     .offset = REQUEST(steps),
+     .initial = "1000",
+     .minimum = 100,
+     .maximum = 100000,
+     .help = "in a turn"},
+    {.name = "threads",
+     .type = FFB_OPTION_INTEGER,
+     .offset = REQUEST(threads),
+     .initial = "2",
+     .minimum = 1,
+     .maximum = 1024,
+     .help = "processor threads that compute"},
+    {.name = "plugin",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(plugin),
+     .help = "trainer (.so) that computes nothing, for the harness's step by itself"},
+    {.name = NULL},
+};
+
+/* Seconds of a turn, and what they hold. */
+struct turn {
+  double training; /* of all steps */
+  double rest;     /* of a run: before and after the steps, evaluation excluded */
+};
+
+struct bench {
+  const struct request *request;
+  char folder[PATH_BYTES];
+  char meter[64];
+  struct turn bare[MOST_ROUNDS], run[MOST_ROUNDS];
+  double ratios[MOST_ROUNDS];
+};
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
+  (void)status, (void)kind, (void)place;
+  return remove(path);
+}
+
+static bool make_folder(struct bench *bench, struct ffb_error *error) {
+  bool in_memory = access("/dev/shm", W_OK) == 0;
+  snprintf(bench->folder, sizeof bench->folder, "%s/ffbench-harness-XXXXXX", in_memory ? "/dev/shm" : "/tmp");
+  return mkdtemp(bench->folder) || ffb_fail(error, "%s: cannot be made", bench->folder);
+}
+
+static bool write_file(const struct bench *bench, const char *name, const char *text) {
+  char path[LONG_PATH_BYTES];
+  snprintf(path, sizeof path, "%s/%s", bench->folder, name);
+  for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    mkdir(path, 0700);
+    *slash = '/';
+  }
+  FILE *file = fopen(path, "w");
+  bool written = file && fputs(text, file) >= 0;
+  return file && fclose(file) == 0 && written;
+}
+
+#define MODULE "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon0/"
+
+/* A meter of this machine's own, else a made-up module. */
+static bool find_meter(struct bench *bench, struct ffb_error *error) {
+  struct meter_system system = meter_system_default(NULL);
+  struct meter_session *session = meter_session_open(&system, METER_PROCESSOR, error);
+  if (!session)
+    return false;
+  bool here = session->meter;
+  snprintf(bench->meter, sizeof bench->meter, "%s every %g s",
+           here ? session->properties.source : "a made-up INA3221 (this machine has no meter)",
+           here ? session->properties.interval_seconds : 0.01);
+  meter_session_close(session);
+  if (here)
+    return true;
+  char root[LONG_PATH_BYTES];
+  snprintf(root, sizeof root, "%s/sys", bench->folder);
+  return (write_file(bench, MODULE "in1_label", "VDD_IN\n") && write_file(bench, MODULE "in1_input", "5000\n") &&
+          write_file(bench, MODULE "curr1_input", "1504\n") && setenv("FFBENCH_SYSFS", root, 1) == 0) ||
+         ffb_fail(error, "%s: cannot be written to", bench->folder);
+}
+
+/* ---- a terminal -------------------------------------------------------------------------------------------------- */
+
+/* What a terminal shows is not looked at. */
+static void *swallow(void *terminal) {
+  char text[4096];
+  while (read(*(const int *)terminal, text, sizeof text) > 0)
+    ;
+  return NULL;
+}
+
+struct terminal {
+  int master, errors;
+  pthread_t reader;
+};
+
+/* Standard error becomes a terminal, so that the live line is drawn. */
+static bool terminal_open(struct terminal *terminal, struct ffb_error *error) {
+  terminal->errors = dup(STDERR_FILENO);
+  terminal->master = posix_openpt(O_RDWR | O_NOCTTY);
+  int slave = -1;
+  if (terminal->master >= 0 && !grantpt(terminal->master) && !unlockpt(terminal->master))
+    slave = open(ptsname(terminal->master), O_RDWR | O_NOCTTY);
+  bool open = slave >= 0 && dup2(slave, STDERR_FILENO) >= 0 && setenv("TERM", "xterm", 1) == 0 &&
+              !pthread_create(&terminal->reader, NULL, swallow, &terminal->master);
+  if (slave >= 0)
+    close(slave);
+  return open || ffb_fail(error, "no terminal to draw the live line on");
+}
+
+static void terminal_close(struct terminal *terminal) {
+  fflush(stderr);
+  dup2(terminal->errors, STDERR_FILENO); /* the last end of the slave: the reader's read fails */
+  close(terminal->errors);
+  pthread_join(terminal->reader, NULL);
+  close(terminal->master);
+}
+
+/* ---- turns ------------------------------------------------------------------------------------------------------- */
+
+/* A tenth of the records is for validation. */
+static bool configure(struct run_config *config, const struct request *request, const char *plugin,
+                      struct ffb_error *error) {
+  if (!run_config_begin(config, error) ||
+      !ffb_option_set(run_options, config, "harness", "dataset", "synthetic_digits", error) ||
+      !ffb_option_set(run_options, config, "harness", plugin ? "plugin" : "algorithm",
+                      plugin ? plugin : request->algorithm, error))
+    return false;
+  config->batch = BATCH;
+  config->epochs = 1;
+  config->threads = request->threads;
+  config->synthetic_train = (request->steps * BATCH * 10 + 8) / 9;
+  config->synthetic_test = BATCH;
+  config->eval_limit = BATCH;
+  config->train_limit = request->steps * BATCH;
+  return true;
+}
+
+static bool take_steps(struct assembly *assembly, int64_t steps, struct turn *turn, struct ffb_error *error) {
+  const struct ffb_dataset *train = &assembly->data->train;
+  size_t image = (size_t)(train->height * train->width * train->channels);
+  int32_t *index = ffb_allocate((size_t)(steps * BATCH), sizeof *index, error), *labels = NULL;
+  bool good = index && (labels = ffb_allocate((size_t)(steps * BATCH), sizeof *labels, error));
+  for (int64_t i = 0; good && i < steps * BATCH; i++) {
+    index[i] = (int32_t)i;
+    labels[i] = train->labels[i];
+  }
+  double start = meter_clock_seconds();
+  for (int64_t step = 0; good && step < steps; step++) {
+    int64_t first = step * BATCH;
+    struct ffb_batch batch = {.rows = BATCH,
+                              .images = train->images + (size_t)first * image,
+                              .labels = labels + first,
+                              .index = index + first};
+    good = assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
+           ffb_plan_synchronise(assembly->plan, error);
+  }
+  turn->training = meter_clock_seconds() - start;
+  ffb_free(labels);
+  ffb_free(index);
+  return good;
+}
+
+static bool play_bare(const struct bench *bench, struct turn *turn, struct ffb_error *error) {
+  struct run_config config;
+  struct assembly assembly;
+  bool good = configure(&config, bench->request, NULL, error) && assembly_make(&assembly, &config, error);
+  if (good) {
+    good = take_steps(&assembly, bench->request->steps, turn, error);
+    assembly_free(&assembly);
+  }
+  run_config_end(&config);
+  return good;
+}
+
+static double seconds_in(const json_t *record, const char *key) {
+  return json_number_value(json_object_get(json_object_get(record, "time"), key));
+}
+
+static bool play_run(const struct bench *bench, const char *plugin, struct turn *turn, struct ffb_error *error) {
+  struct run_config config;
+  struct terminal terminal;
+  char path[LONG_PATH_BYTES];
+  json_t *record = NULL;
+  snprintf(path, sizeof path, "%s/run.json", bench->folder);
+  const struct run_control control = {.record = path};
+  bool good = configure(&config, bench->request, plugin, error) && terminal_open(&terminal, error);
+  if (good) {
+    double start = meter_clock_seconds();
+    good = run_execute(&config, &control, &record, error);
+    double whole = meter_clock_seconds() - start;
+    terminal_close(&terminal);
+    turn->training = seconds_in(record, "train_seconds");
+    turn->rest = whole - turn->training - seconds_in(record, "evaluation_seconds");
+    int64_t steps = json_integer_value(json_object_get(json_object_get(record, "time"), "steps"));
+    if (good && steps != bench->request->steps)
+      good = ffb_fail(error, "the run took %lld steps", (long long)steps);
+  }
+  json_decref(record);
+  run_config_end(&config);
+  return good;
+}
+
+static bool play_rounds(struct bench *bench, struct ffb_error *error) {
+  unsigned seed = 1;
+  for (int64_t round = 0; round < bench->request->rounds; round++) {
+    bool run_first = rand_r(&seed) & 1;
+    for (int i = 0; i < 2; i++)
+      if (!(run_first == (i == 0) ? play_run(bench, NULL, &bench->run[round], error)
+                                  : play_bare(bench, &bench->bare[round], error)))
+        return false;
+    bench->ratios[round] = bench->run[round].training / bench->bare[round].training;
+  }
+  return true;
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------
+ */
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* How many of the lowest of n values lie outside the 95 % interval of their median: a value is below the median as a
+ * coin shows heads. */
+static int64_t values_outside(int64_t n) {
+  const double tail = 0.025;
+  double chance = pow(0.5, (double)n), sum = 0; /* of k heads */
+  int64_t k = 0;
+  for (;; k++) {
+    sum += chance;
+    if (sum > tail)
+      return k;
+    chance *= (double)(n - k) / (double)(k + 1);
+  }
+}
+
+static void print_ratio(struct bench *bench) {
+  int64_t n = bench->request->rounds, outside = values_outside(n);
+  double *ratios = bench->ratios;
+  qsort(ratios, (size_t)n, sizeof *ratios, by_value);
+  double median = n % 2 ? ratios[n / 2] : 0.5 * (ratios[n / 2 - 1] + ratios[n / 2]);
+  printf("run / bare        %.4f [%.4f, %.4f], 95 %% interval\n", median, ratios[outside - 1], ratios[n - outside]);
+}
+
+static double median_of(const struct turn *turns, int64_t count, size_t field, struct ffb_error *error) {
+  double values[MOST_ROUNDS];
+  struct meter_times times;
+  for (int64_t i = 0; i < count; i++)
+    values[i] = *(const double *)(const void *)((const char *)&turns[i] + field);
+  return meter_times_summary(values, (size_t)count, &times, error) ? times.median : (double)NAN;
+}
+
+static bool print_table(struct bench *bench, const struct machine_watch *watch, struct ffb_error *error) {
+  const struct request *request = bench->request;
+  const size_t training = offsetof(struct turn, training), rest = offsetof(struct turn, rest);
+  double steps = (double)request->steps;
+  double bare = median_of(bench->bare, request->rounds, training, error) / steps;
+  double run = median_of(bench->run, request->rounds, training, error) / steps;
+  struct machine_usage usage;
+  printf("%s, MLP, batch %d, %lld threads: %lld rounds of %lld steps; %s\n", request->algorithm, BATCH,
+         (long long)request->threads, (long long)request->rounds, (long long)request->steps, bench->meter);
+  if (machine_watch_read(watch, &usage) && usage.capacity > 0)
+    printf("other processes   %.1f %% of the machine meanwhile\n", 100 * usage.other / usage.capacity);
+  printf("bare step         %.1f us\n", 1e6 * bare);
+  printf("step in a run     %.1f us\n", 1e6 * run);
+  print_ratio(bench);
+  if (request->plugin) {
+    struct turn idle[3];
+    for (int i = 0; i < 3; i++)
+      if (!play_run(bench, request->plugin, &idle[i], error))
+        return false;
+    double alone = median_of(idle, 3, training, error) / steps;
+    printf("harness by itself %.2f us a step, %.2f %% of the bare step\n", 1e6 * alone, 100 * alone / bare);
+  }
+  printf("once in a run     %.0f ms: network, trainer, data split, record and the files beside it\n",
+         1e3 * median_of(bench->run, request->rounds, rest, error));
+  return true;
+}
+
+static bool measure(const struct request *request, struct ffb_error *error) {
+  static struct bench bench;
+  struct machine_watch watch;
+  bench.request = request;
+  if (!make_folder(&bench, error))
+    return false;
+  machine_watch_start(&watch);
+  bool good = find_meter(&bench, error) && play_rounds(&bench, error) && print_table(&bench, &watch, error);
+  nftw(bench.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return good;
+}
+
+int main(int argc, char **argv) {
+  struct ffb_error error = {0};
+  struct request request = {0};
+  const char *operand;
+  const struct command_table tables[] = {{"What to time", options, &request}, {0}};
+  const struct command command = {
+      .verb = "harness", .summary = "What the harness costs on top of a training step.", .tables = tables};
+  int status = 0;
+  if (!ffb_options_default(options, &request, &error) ||
+      (command_line_take(&command, argc, argv, &operand, &status) && !measure(&request, &error)))
+    status = command_line_fail(&error);
+  ffb_options_clear(options, &request);
+  return status;
+}
