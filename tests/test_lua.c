@@ -929,6 +929,12 @@ static void mixed_profiles_are_marked(void **state) {
   }
   assert_true(judged > 0 && small > 0);
   json_decref(result);
+  result = answer("experiments/fig6.lua", "report", "reference", NULL);
+  const json_t *figures = json_object_get(result, "figures");
+  assert_string_equal(text_of(json_array_get(figures, 0), "footer"), "ffbench, profile paper; no run yet");
+  assert_string_equal(text_of(json_array_get(figures, 1), "footer"), "ffbench, profile quick; no run yet");
+  assert_contains(text_of(json_array_get(figures, 1), "title"), "ResNet-18 (profile quick)");
+  json_decref(result);
 }
 
 /* BP-FP32 takes 20 s and 25 MB in each hand-made record, FF-INT8 15 s and 14 MB. */
