@@ -909,6 +909,7 @@ static void mixed_profiles_are_marked(void **state) {
   assert_contains(markdown, "## MLP 784-1000-1000-10 (profile paper)\n");
   assert_contains(markdown, "## ResNet-18 (profile quick)\n");
   assert_contains(markdown, "\nResNet-18 (profile quick)  "); /* its verdicts */
+  assert_contains(markdown, "\nmemory of FF-INT8 tuned against BP-FP32 on average, profiles paper and quick ");
   assert_contains(csv, "table5,paper,mlp,");
   assert_contains(csv, "table5,quick,resnet18,");
   assert_null(strstr(csv, "reference"));
