@@ -46,7 +46,7 @@ objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # Everything that compiles waits for this stamp.
 READY := build/.dependencies
 
-.PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report check format install-dependencies search doctor
+.PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report reference check format install-dependencies search doctor
 .DELETE_ON_ERROR:
 all: $(PROGRAM) $(TRAINER_OBJECTS)
 
@@ -178,6 +178,10 @@ reproduce-%: all experiments/%.lua  ## one of them: reproduce-table5, reproduce-
 	@$(PROGRAM) run experiments/$*.lua $(PROFILE_OPTION) $(RUN_OPTIONS)
 report: all  ## tables, figures and results/report.html, one page of it all, from the records at hand, without training
 	@$(PROGRAM) report $(PROFILE_OPTION) $(RUN_OPTIONS)
+reference: all  ## docs/results.md, and tables and figures of results/reference, from the records there, without training
+	@scripts/ensure-data
+	@$(PROGRAM) report --profile reference --results results/reference $(RUN_OPTIONS)
+	@scripts/results-document
 # Each in turn; a failure of one does not hide the next.
 JUNIT ?=
 check: all  ## train what has no record, then hold the records against the paper: fails with a gate; JUNIT=DIR adds XML for CI

@@ -10,6 +10,7 @@ local lists = {
   fig2 = require "claims.fig2",
   fig3 = require "claims.fig3",
   fig6 = require "claims.fig6",
+  memory = require "claims.memory",
 }
 
 -- What a reader asks first: the abstract's numbers, then each section's point. Summaries of verdicts show these in this order.

@@ -62,8 +62,9 @@ local function report(results)
       caption = "Mean over seeds, with the lowest and the highest. A normal distribution's excess kurtosis is 0." }
   end
   blocks[#blocks + 1] = ("The gradient of the mean loss over the first %d training records, a batch such as BP-INT8 rounds; "
-    .. "median, INT8 and bins are over the weights that have one. The paper's numbers are read off its print; when they were "
-    .. "taken, and over how many records, it does not say. The learning rate of standardised inputs was not searched.")
+    .. "median, INT8 and bins are over the weights that have one. Once a network fits that batch, its gradient all but "
+    .. "vanishes, and the median with it. The paper's numbers are read off its print; when they were taken, and over how "
+    .. "many records, it does not say. The learning rate of standardised inputs was not searched.")
     :format(batch)
   return blocks
 end

@@ -12,8 +12,13 @@ local function backpropagation(name, title, option, value)
   return { base, name = base .. "_" .. name, title = "BP-GDAI8, " .. title, [option] = value }
 end
 
+-- Whose claims are about them.
+local in_claims = { off = "off", keep = "lookahead", recompute = "lookahead", previous_epoch = "lookahead",
+  chain = "lookahead" }
+
 local function forward_forward(name, title, options)
-  local row = { "ff_int8", name = "ff_int8_" .. name, title = "FF-INT8, " .. title, preset = "tuned", paper = false }
+  local row = { "ff_int8", name = "ff_int8_" .. name, title = "FF-INT8, " .. title, preset = "tuned",
+    paper = in_claims[name] or false }
   for option, value in pairs(options) do
     row[option] = value
   end
@@ -55,4 +60,5 @@ return experiment {
   },
   profiles = { smoke = short, quick = short, paper = short, reference = "quick" },
   report = memory.report_to(base),
+  claims = require "claims".memory,
 }

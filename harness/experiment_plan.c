@@ -166,6 +166,7 @@ static void print_substitutions(const struct experiment *experiment) {
 static void print_forecast(double seconds, enum forecast_source source) {
   static const char *const sources[] = {[FORECAST_RECORDS] = "by records",
                                         [FORECAST_CALIBRATION] = "by calibration",
+                                        [FORECAST_BUSY_RECORDS] = "by records of a busy machine",
                                         [FORECAST_LIKE] = "like others of this network"};
   char duration[64];
   if (isnan(seconds)) {

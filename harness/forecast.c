@@ -42,6 +42,7 @@ struct kind {
 struct past {
   json_t *key;
   struct seen seen;
+  bool busy; /* other programs used the machine */
 };
 
 struct forecast {
@@ -127,14 +128,15 @@ static double ratio(double seconds, double count, double otherwise) {
 }
 
 /* A gradient is taken as a training step takes it. */
-static void settle_by_records(struct kind *kind, double batch) {
+static bool settle_by_records(struct kind *kind, double batch, enum forecast_source source) {
   const struct seen *seen = &kind->seen;
   if (seen->steps <= 0)
-    return;
+    return false;
   kind->cost.step = seen->train_seconds / seen->steps;
   kind->cost.evaluated = ratio(seen->evaluation_seconds, seen->evaluated, kind->cost.step / batch);
   kind->cost.gradient = ratio(seen->gradient_seconds, seen->gradient_records, kind->cost.step / batch);
-  kind->source = FORECAST_RECORDS;
+  kind->source = source;
+  return true;
 }
 
 static double kind_batch(const struct kind *kind) {
@@ -159,8 +161,9 @@ static bool take_record(struct forecast *forecast, const json_t *record, struct 
     return false;
   json_int_t threads = json_integer_value(json_object_get(provenance, "threads"));
   forecast->past = past;
-  past[forecast->past_count++] =
-      (struct past){.key = make_key(json_object_get(record, "config"), processor, threads), .seen = read_seen(record)};
+  past[forecast->past_count++] = (struct past){.key = make_key(json_object_get(record, "config"), processor, threads),
+                                               .seen = read_seen(record),
+                                               .busy = json_is_false(json_object_get(provenance, "own_machine"))};
   return true;
 }
 
@@ -182,11 +185,11 @@ static bool take_records(struct forecast *forecast, const char *results, struct 
   return ok;
 }
 
-static void find_records(const struct forecast *forecast, struct kind *kind) {
+static bool find_records(const struct forecast *forecast, struct kind *kind, bool busy) {
   for (size_t i = 0; i < forecast->past_count; i++)
-    if (json_equal(forecast->past[i].key, kind->key))
+    if (forecast->past[i].busy == busy && json_equal(forecast->past[i].key, kind->key))
       add_seen(&kind->seen, &forecast->past[i].seen);
-  settle_by_records(kind, kind_batch(kind));
+  return settle_by_records(kind, kind_batch(kind), busy ? FORECAST_BUSY_RECORDS : FORECAST_RECORDS);
 }
 
 struct forecast *forecast_open(const char *results, struct ffb_error *error) {
@@ -234,7 +237,9 @@ static bool find_kind(struct forecast *forecast, json_t *key, size_t *kind, stru
   }
   forecast->kinds = kinds;
   kinds[forecast->count] = (struct kind){.key = key, .family = make_family(key)};
-  find_records(forecast, &kinds[forecast->count++]);
+  if (!find_records(forecast, &kinds[forecast->count], false))
+    find_records(forecast, &kinds[forecast->count], true);
+  forecast->count++;
   return true;
 }
 
@@ -342,14 +347,14 @@ static bool take_steps(struct assembly *assembly, struct kind *kind) {
   return cost->evaluated >= 0;
 }
 
-/* A kind of the same network on the same data whose cost is known, the one that was calibrated before others. */
+/* A kind of the same network on the same data whose cost is known, the best known of several. */
 static const struct kind *find_like(const struct forecast *forecast, const struct kind *kind) {
+  static const int rank[] = {
+      [FORECAST_CALIBRATION] = 3, [FORECAST_RECORDS] = 2, [FORECAST_BUSY_RECORDS] = 1, [FORECAST_LIKE] = 0};
   const struct kind *like = NULL;
   for (size_t i = 0; i < forecast->count; i++) {
     const struct kind *other = &forecast->kinds[i];
-    if (other->source != FORECAST_RECORDS && other->source != FORECAST_CALIBRATION)
-      continue;
-    if (json_equal(other->family, kind->family) && (!like || other->source == FORECAST_CALIBRATION))
+    if (rank[other->source] > (like ? rank[like->source] : 0) && json_equal(other->family, kind->family))
       like = other;
   }
   return like;
@@ -385,13 +390,15 @@ static bool calibrate(struct kind *kind, const struct run_config *config) {
 void forecast_calibrate(struct forecast *forecast, const struct run_config *config, const struct forecast_run *run) {
   struct kind *kind = &forecast->kinds[run->kind];
   const struct kind *like = find_like(forecast, kind);
-  if (kind->source != FORECAST_UNKNOWN || run->steps == 0 || interrupt_asked())
+  bool busy = kind->source == FORECAST_BUSY_RECORDS;
+  if ((kind->source != FORECAST_UNKNOWN && !busy) || run->steps == 0 || interrupt_asked())
     return;
+  struct cost known = busy ? kind->cost : like ? like->cost : (struct cost){0};
   if (is_worth_it(forecast, kind, like) && calibrate(kind, config)) {
     kind->source = FORECAST_CALIBRATION;
   } else if (like) {
-    kind->cost = like->cost;
-    kind->source = FORECAST_LIKE;
+    kind->cost = known;
+    kind->source = busy ? FORECAST_BUSY_RECORDS : FORECAST_LIKE;
   }
 }
 
@@ -424,7 +431,7 @@ double forecast_corrected(const struct forecast *forecast, const struct forecast
 static void adopt(struct kind *kind, const struct forecast_run *run, double seconds, const struct seen *seen) {
   add_seen(&kind->seen, seen);
   kind->cost.start = 0;
-  settle_by_records(kind, kind_batch(kind));
+  settle_by_records(kind, kind_batch(kind), FORECAST_RECORDS);
   double inside = seen->train_seconds + seen->evaluation_seconds + seen->gradient_seconds;
   if (run->left >= 1 && seconds > inside)
     kind->cost.start = seconds - inside;

@@ -1,5 +1,6 @@
 /* How long the runs of an experiment should take on this machine: from records of the same work made here, else from a
- * few steps taken now (calibration), else from a run like it; corrected by what the runs before took. */
+ * few steps taken now (calibration), else from records made while other programs used the machine, else from a run like
+ * it; corrected by what the runs before took. */
 #ifndef FFBENCH_HARNESS_FORECAST_H
 #define FFBENCH_HARNESS_FORECAST_H
 
@@ -8,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum forecast_source { FORECAST_UNKNOWN, FORECAST_RECORDS, FORECAST_CALIBRATION, FORECAST_LIKE };
+enum forecast_source { FORECAST_UNKNOWN, FORECAST_RECORDS, FORECAST_CALIBRATION, FORECAST_BUSY_RECORDS, FORECAST_LIKE };
 
 struct forecast; /* what is known of each kind of run: those that differ only in seed, length or learning rate */
 
@@ -26,8 +27,8 @@ void forecast_close(struct forecast *forecast);
 /* A run to come, and the path of its record. Its dataset is loaded if it is not yet. */
 bool forecast_add(struct forecast *forecast, const struct run_config *config, const char *record,
                   struct forecast_run *run, struct ffb_error *error);
-/* Take steps of a run where that costs little beside the runs of its kind, and where nothing is known of them. What
- * fails here is left to the run itself to say. */
+/* Take steps of a run where that costs little beside the runs of its kind, and where nothing better is known of them.
+ * What fails here is left to the run itself to say. */
 void forecast_calibrate(struct forecast *forecast, const struct run_config *config, const struct forecast_run *run);
 
 /* What is left of a run; NaN where unknown. */

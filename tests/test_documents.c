@@ -214,6 +214,40 @@ static void shown_scripts_are_taken(void **state) {
   assert_true(found >= 7);
 }
 
+/* ---- links ------------------------------------------------------------------------------------------------------- */
+
+/* Of a link's target from a document: whether it is there. Addresses of the web are not looked up. */
+static bool leads_somewhere(const char *document, const char *target, size_t length) {
+  char place[TEXT_BYTES];
+  const char *slash = strrchr(document, '/');
+  size_t name = strcspn(target, "#)");
+  if (name == 0 || strncmp(target, "https://", 8) == 0)
+    return true;
+  snprintf(place, sizeof place, "%.*s%.*s", slash ? (int)(slash + 1 - document) : 0, document,
+           (int)(name < length ? name : length), target);
+  return access(place, F_OK) == 0;
+}
+
+static void links_lead_somewhere(void **state) {
+  (void)state;
+  static const char *const more[] = {"docs/results.md", "docs/hostile-input.md", "results/reference/README.md",
+                                     "results/search/README.md"};
+  int found = 0;
+  for (size_t d = 0; d < DOCUMENTS + sizeof more / sizeof *more; d++) {
+    const char *document = d < DOCUMENTS ? documents[d] : more[d - DOCUMENTS];
+    char *text = read_whole(document);
+    for (const char *at = text; (at = strstr(at, "]("));) {
+      at += 2;
+      size_t length = strcspn(at, ")\n");
+      if (!leads_somewhere(document, at, length))
+        fail_msg("%s: %.*s: there is no such file", document, (int)length, at);
+      found++;
+    }
+    ffb_free(text);
+  }
+  assert_true(found > 50);
+}
+
 /* ---- set-up ----------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state) {
@@ -232,6 +266,7 @@ int main(void) {
       cmocka_unit_test(shown_options_are_taken),
       cmocka_unit_test(shown_arguments_are_taken),
       cmocka_unit_test(shown_scripts_are_taken),
+      cmocka_unit_test(links_lead_somewhere),
   };
   return cmocka_run_group_tests_name("documents", tests, set_up, tear_down);
 }

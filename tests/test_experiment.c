@@ -745,6 +745,39 @@ static void dry_run_forecasts_from_records(void **state) {
   assert_memory_equal(strchr(other, '\n') - strlen(", time unknown"), ", time unknown", strlen(", time unknown"));
 }
 
+/* As if the run had taken so many seconds, and other programs had used the machine or not. */
+static void change_pace(const char *name, double seconds, bool busy) {
+  char path[2 * PATH_MAX];
+  json_t *record = load_record(name);
+  json_object_set_new(json_object_get(record, "time"), "train_seconds", json_real(seconds));
+  json_object_set_new(json_object_get(record, "time"), "evaluation_seconds", json_real(0));
+  json_object_set_new(json_object_get(record, "provenance"), "own_machine", json_boolean(!busy));
+  record_path_of(name, path);
+  assert_int_equal(json_dump_file(record, path, 0), 0);
+  json_decref(record);
+}
+
+/* What others slowed down counts only where nothing else is known, and a calibration is better. */
+static void a_busy_machine_forecasts_last(void **state) {
+  (void)state;
+  const char *two = write_experiment();
+  run("run", two, "--profile smoke --quiet --only algorithm=bp_fp32");
+  struct files records = list_records();
+  assert_int_equal(records.count, 2);
+  change_pace(records.name[0], 3000, true);
+  change_pace(records.name[1], 3, false);
+  const char *more = "--profile smoke --dry-run --only algorithm=bp_fp32,seed=7 --set seeds=7 --set epochs=30";
+  run("run", two, more);
+  assert_float_equal(forecast_of("mlp bp_fp32 seed 7", "by records\n"), 30, 0.51);
+  change_pace(records.name[1], 1000, true);
+  run("run", two, more);
+  assert_float_equal(forecast_of("mlp bp_fp32 seed 7", "by records of a busy machine\n"), 20000, 31);
+  char calibrated[256];
+  snprintf(calibrated, sizeof calibrated, "%s --calibrate", more);
+  run("run", two, calibrated);
+  assert_true(forecast_of("mlp bp_fp32 seed 7", "by calibration\n") < 200);
+}
+
 /* Of a run of a thousand epochs, by what 20 of them took; other programs may slow either down, but not tenfold. */
 static void assert_calibration_is_near(const char *two, double calibrated) {
   run("run", two, "--profile smoke --quiet --only algorithm=bp_fp32,seed=1 --set epochs=20");
@@ -829,13 +862,10 @@ static int remove_folder(void **state) {
 
 int main(void) {
   static const struct CMUnitTest others[] = {
-      CASE(every_experiment_is_listed),
-      CASE(deleted_record_is_trained_again_alone),
-      CASE(killed_experiment_goes_on),
-      CASE(dry_run_forecasts_from_records),
-      CASE(calibration_forecasts_what_has_no_record),
-      CASE(progress_covers_all_runs),
-      CASE(progress_is_corrected_by_the_pace),
+      CASE(every_experiment_is_listed),    CASE(deleted_record_is_trained_again_alone),
+      CASE(killed_experiment_goes_on),     CASE(dry_run_forecasts_from_records),
+      CASE(a_busy_machine_forecasts_last), CASE(calibration_forecasts_what_has_no_record),
+      CASE(progress_covers_all_runs),      CASE(progress_is_corrected_by_the_pace),
   };
   enum { OTHERS = sizeof others / sizeof *others };
   struct CMUnitTest tests[OTHERS + EVERY];

@@ -913,6 +913,7 @@ static void mixed_profiles_are_marked(void **state) {
   assert_contains(markdown, "## MLP 784-1000-1000-10 (profile paper)\n");
   assert_contains(markdown, "## ResNet-18 (profile quick)\n");
   assert_contains(markdown, "\nResNet-18 (profile quick)  "); /* its verdicts */
+  assert_contains(markdown, "\nmemory of FF-INT8 tuned against BP-FP32 on average, profiles paper and quick ");
   assert_contains(csv, "table5,paper,mlp,");
   assert_contains(csv, "table5,quick,resnet18,");
   assert_null(strstr(csv, "reference"));
@@ -932,6 +933,12 @@ static void mixed_profiles_are_marked(void **state) {
     assert_false(mlp && reason && strstr(reason, "too small"));
   }
   assert_true(judged > 0 && small > 0);
+  json_decref(result);
+  result = answer("experiments/fig6.lua", "report", "reference", NULL);
+  const json_t *figures = json_object_get(result, "figures");
+  assert_string_equal(text_of(json_array_get(figures, 0), "footer"), "ffbench, profile paper; no run yet");
+  assert_string_equal(text_of(json_array_get(figures, 1), "footer"), "ffbench, profile quick; no run yet");
+  assert_contains(text_of(json_array_get(figures, 1), "title"), "ResNet-18 (profile quick)");
   json_decref(result);
 }
 
@@ -1040,10 +1047,10 @@ static json_t *make_gradients(json_int_t seed, bool wide) {
   json_t *list = json_array();
   for (int epoch = 0; epoch <= 2; epoch++) {
     bool finite = epoch < 2 || seed != 2;
-    json_t *layer =
-        json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:{s:f, s:i, s:[i, i, i]}}", "layer", "fc1", "values", 12,
-                  "zeros", 2, "minimum", -0.004, "maximum", 0.002, "largest_over_median", 40.0, "int8_zero_share", 0.25,
-                  "histogram", "limit", 0.003, "outside", wide ? 0 : 2, "counts", 1, wide ? 8 : 6, 1);
+    json_t *layer = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:{s:f, s:i, s:[i, i, i]}}", "layer", "fc1",
+                              "values", 12, "zeros", 2, "minimum", -0.004, "maximum", 0.002, "largest_over_median",
+                              epoch < 2 ? 40.0 : 4.3e8, "int8_zero_share", 0.25, "histogram", "limit", 0.003, "outside",
+                              wide ? 0 : 2, "counts", 1, wide ? 8 : 6, 1);
     json_object_set_new(layer, "kurtosis", finite ? json_real(10.0 * epoch + (double)seed) : json_string("nan"));
     json_array_append_new(list, json_pack("{s:i, s:i, s:[o]}", "epoch", epoch, "records", 32, "layers", layer));
   }
@@ -1077,6 +1084,8 @@ static void gradients_are_told_by_depth(void **state) {
   const char *markdown = file_text(result, 0), *standardised = strstr(markdown, "## standardised inputs");
   assert_contains(markdown, "excess kurtosis          | 2.0 ±1.0 | 2.0 ±1.0 | 2.0 ±1.0 |");
   assert_contains(markdown, "excess kurtosis          | 12.0 ±1.0 | 12.0 ±1.0 | 12.0 ±1.0 |");
+  assert_contains(markdown, "largest over median      |       40 |");
+  assert_contains(markdown, "largest over median      |  4.3e+08 |");
   assert_contains(markdown, "no gradient (%)          |     16.7 |     16.7 |     16.7 |");
   assert_contains(markdown, "largest (10⁻³)           |      4.0 |");
   assert_contains(markdown, "turned to 0 by INT8 (%)  |     25.0 |");

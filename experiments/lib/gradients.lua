@@ -101,9 +101,13 @@ local function metric_of(name)
 end
 table.insert(results_of.finders, metric_of)
 
--- The mean over the seeds with its spread, or a dash with the reason.
+-- The mean over the seeds with its spread, or a dash with the reason. Numbers that have no place in a column are told by their
+-- power of ten.
 function gradients.text(row, epoch, measure)
-  return row:text(("gradients.%s.%s"):format(epoch, measure), measures[measure].digits)
+  local name, digits = ("gradients.%s.%s"):format(epoch, measure), measures[measure].digits
+  local mean = row:mean(name)
+  local lost = mean and mean ~= 0 and (math.abs(mean) >= 1e5 or tonumber(digits:format(mean)) == 0)
+  return row:text(name, lost and "%.2g" or digits)
 end
 
 function gradients.histogram(row, epoch, least)

@@ -116,9 +116,8 @@ local function main_claims(sections)
 end
 
 local function verdict_section(sections)
-  local parts = { '<section id="verdicts">', "<h2>Verdicts</h2>", totals(sections) }
+  local parts = { '<section id="verdicts">', "<h2>Verdicts</h2>", totals(sections), by_experiment(sections) }
   parts[#parts + 1] = main_claims(sections)
-  parts[#parts + 1] = by_experiment(sections)
   for _, section in ipairs(sections) do
     if #(section.verdicts or {}) > 0 then
       parts[#parts + 1] = claims(section)

@@ -60,8 +60,10 @@ function summary.profile_text(sections, profile)
   if #names == 0 or (#names == 1 and names[1] == profile) then
     return "profile " .. profile
   end
-  return ("profile %s, whose networks are trained as profile%s %s say%s"):format(profile, #names > 1 and "s" or "",
-    table.concat(names, " and "), #names > 1 and "" or "s")
+  local last = table.remove(names)
+  return ("profile %s, whose networks are trained as %s say%s"):format(profile,
+    #names > 0 and ("profiles %s and %s"):format(table.concat(names, ", "), last) or "profile " .. last,
+    #names > 0 and "" or "s")
 end
 
 local function by_experiment(sections)

@@ -428,6 +428,8 @@ local function judge_average(claim, first, results)
     table.move(found.rows, 1, #found.rows, #entry.rows + 1, entry.rows)
     reason = reason or #listed(found.by_seed) == 0 and (found.gap or "not run") or nil
   end
+  local profiles = results:profiles(entry.rows)
+  entry.text = entry.text .. (#profiles > 1 and ", profiles " .. table.concat(profiles, " and ") or "")
   return give_verdict(entry, reason and {} or average_values(of_models), entry.obstacle or reason)
 end
 
