@@ -33,6 +33,23 @@ OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma
 LUA_CFLAGS := -I$(SYSROOT)/usr/include/lua5.4
 LUA_LIBS := -llua5.4
 
+# CUDA: an object of its own, where the toolkit is found; CUDA=0 leaves it out. cuBLASLt is needed, cuDNN is used where
+# it is there. An sm_87 of its own (make JETSON=1) keeps to what JetPack 5's CUDA 11.4 knows.
+CUDA ?= 1
+JETSON ?=
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc)))
+NVCC := $(if $(filter-out 0,$(CUDA)),$(if $(SANITIZE)$(SYSROOT),,$(if $(CUDA_HOME),$(wildcard $(CUDA_HOME)/bin/nvcc))))
+CUDA_LIBRARIES := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
+CUDA_CUDNN := $(firstword $(wildcard $(CUDA_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/$(ARCH)-linux-gnu/cudnn.h))
+CUDA_ARCHITECTURES := $(if $(JETSON),87,80 86 89 90)
+CUDA_NEWEST := $(lastword $(CUDA_ARCHITECTURES))
+CUDA_CODE := $(foreach a,$(CUDA_ARCHITECTURES),-gencode=arch=compute_$(a),code=sm_$(a)) -gencode=arch=compute_$(CUDA_NEWEST),code=compute_$(CUDA_NEWEST)
+# As for the processor: no fused multiply-add, so that a kernel gives the bits that backend.h says.
+NVCCFLAGS := -std=c++17 -O3 -fmad=false -I. -Werror=all-warnings -Xcompiler=-fPIC,-Wall,-Wextra,-ffp-contract=off $(CUDA_CODE)
+CUDA_SOURCES := $(wildcard backends/cuda/*.c)
+CUDA_KERNELS := $(wildcard backends/cuda/*.cu)
+BACKEND_OBJECTS := $(if $(NVCC),$(BUILD)/backends/cuda.so)
+
 ENGINE_SOURCES := $(wildcard base/*.c nn/*.c models/*.c datasets/*.c algorithms/backprop/*.c backends/*.c backends/reference/*.c backends/cpu/*.c)
 HARNESS_SOURCES := $(filter-out harness/main.c,$(wildcard harness/*.c harness/meters/*.c))
 TRAINERS := bp_fp32 bp_int8 bp_ui8 bp_gdai8 ff_int8
@@ -48,7 +65,7 @@ READY := build/.dependencies
 
 .PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report check format install-dependencies search doctor
 .DELETE_ON_ERROR:
-all: $(PROGRAM) $(TRAINER_OBJECTS)
+all: $(PROGRAM) $(TRAINER_OBJECTS) $(BACKEND_OBJECTS)
 
 $(READY): scripts/setup
 	@mkdir -p build
@@ -107,6 +124,17 @@ $(BUILD)/trainers/%.so: $(ENGINE)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--version-script=scripts/trainer.map -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -lm
 $(foreach name,$(TRAINERS),$(eval $(BUILD)/trainers/$(name).so: $(call objects,$(wildcard algorithms/$(name)/*.c)) scripts/trainer.map))
+
+$(BUILD)/objects/%.cu.o: %.cu $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  NVCC $@")
+	$(Q)$(NVCC) -ccbin $(CC) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+CFLAGS_backends_cuda := -isystem $(CUDA_HOME)/include $(if $(CUDA_CUDNN),-DFFB_CUDA_CUDNN)
+$(BUILD)/backends/cuda.so: $(call objects,$(CUDA_SOURCES)) $(CUDA_KERNELS:%=$(BUILD)/objects/%.o) $(ENGINE) scripts/backend.map
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs -Wl,--version-script=scripts/backend.map -Wl,-rpath,'$$ORIGIN/..' -Wl,-rpath,$(CUDA_LIBRARIES) \
+	  $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -L$(CUDA_LIBRARIES) -lcublasLt $(if $(CUDA_CUDNN),-lcudnn) -lcudart_static -lm -lrt -ldl -lpthread
 
 $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
@@ -184,7 +212,7 @@ doctor: all  ## what this machine can and cannot measure
 	@$(PROGRAM) doctor
 
 format:  ## clang-format every C file
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 install-dependencies: $(READY)  ## install what is missing, nothing else
 clean:  ## remove what was built; results stay
 	rm -rf build

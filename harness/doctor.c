@@ -92,6 +92,13 @@ static void examine_backends(void) {
     backend->close(device);
     say_peaks(backend);
   }
+  for (size_t i = 0; ffb_backend_loadable(i); i++) {
+    const char *name = ffb_backend_loadable(i), *problem = ffb_backend_problem(name);
+    if (problem) {
+      printf("\nbackend %s\n", name);
+      say("not usable", "%s", problem);
+    }
+  }
 }
 
 static void count_trainer(void *to, const char *path, const struct ffb_trainer *trainer, const char *problem) {

@@ -2,7 +2,7 @@
 #ifndef FFBENCH_BACKENDS_CUDA_DEVICE_H
 #define FFBENCH_BACKENDS_CUDA_DEVICE_H
 
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <stdbool.h>
 #include <stddef.h>

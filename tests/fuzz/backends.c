@@ -11,3 +11,12 @@ const struct ffb_backend *ffb_backend_at(size_t index) {
 const struct ffb_backend *ffb_backend_find(const char *name) {
   return strcmp(name, ffb_backend_reference.name) == 0 ? &ffb_backend_reference : NULL;
 }
+
+const struct ffb_backend *ffb_backend_default(void) {
+  return &ffb_backend_reference;
+}
+
+const char *ffb_backend_problem(const char *name) {
+  (void)name;
+  return NULL;
+}
