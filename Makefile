@@ -134,12 +134,29 @@ $(BUILD)/backends/cuda.so: $(call objects,$(CUDA_SOURCES)) $(CUDA_KERNELS:%=$(BU
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs -Wl,--version-script=scripts/backend.map -Wl,-rpath,'$$ORIGIN/..' -Wl,-rpath,$(CUDA_LIBRARIES) \
-	  $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -L$(CUDA_LIBRARIES) -lcublasLt $(if $(CUDA_CUDNN),-lcudnn) -lcudart_static -lm -lrt -ldl -lpthread
+	  $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -L$(CUDA_LIBRARIES) -lcublasLt $(if $(CUDA_CUDNN),-lcudnn) -lcudart_static -lstdc++ -lm -lrt -ldl -lpthread
 
 $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
+EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c
+EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
+EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation)
+EMULATED_FLAGS := -DFFB_CUDA_EMULATED -DFFB_CUDA_PIECE_BYTES=16384 -DFFB_CUDA_S32_TERMS=160 -Itests/cuda_emulator -Wno-unknown-pragmas
+$(BUILD)/emulated/%.c.o: %.c $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC   $@")
+	$(Q)$(CC) $(CFLAGS) $(EMULATED_FLAGS) -c $< -o $@
+$(BUILD)/emulated/%.o: % $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CXX  $@")
+	$(Q)$(CXX) -std=c++17 $(filter-out -std=c11 -Wpedantic,$(CFLAGS)) $(EMULATED_FLAGS) -x c++ -c $< -o $@
+$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
@@ -150,7 +167,7 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
-test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 
 # Jetson's processor without a Jetson.
@@ -211,8 +228,8 @@ search: all  ## search learning rates on the validation split, the same budget f
 doctor: all  ## what this machine can and cannot measure
 	@$(PROGRAM) doctor
 
-format:  ## clang-format every C file
-	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
+format:  ## clang-format every C and CUDA file
+	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs clang-format -i
 install-dependencies: $(READY)  ## install what is missing, nothing else
 clean:  ## remove what was built; results stay
 	rm -rf build
@@ -221,4 +238,4 @@ help:  ## this list
 	@sed -n 's/^\([a-z0-9%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
 	@echo "  PROFILE=smoke|quick|paper  SANITIZE=address,undefined  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
--include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/objects $(BUILD)/emulated -name '*.d' 2>/dev/null)

@@ -149,9 +149,10 @@ static void describe_meter(const struct meter *meter, const struct meter_report 
       1e6 * report->processor_seconds, 100 * report->processor_seconds / interval);
 }
 
-/* No backend here works on a graphics card, so its meter does not count. */
+/* A graphics card's meter counts where work goes to it unless something else is asked for. */
 static void examine_meters(struct findings *findings) {
   struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  bool on_gpu = strcmp(ffb_backend_default()->name, "cuda") == 0;
   puts("\nenergy meters");
   for (const struct meter *const *meter = meter_list(); *meter; meter++) {
     struct meter_report report;
@@ -163,7 +164,7 @@ static void examine_meters(struct findings *findings) {
       continue;
     }
     describe_meter(*meter, &report);
-    if ((*meter)->scope == METER_GPU)
+    if ((*meter)->scope == METER_GPU && !on_gpu)
       continue;
     if (!findings->energy)
       snprintf(findings->energy_source, sizeof findings->energy_source, "%s", report.properties.source);

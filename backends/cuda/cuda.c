@@ -35,7 +35,7 @@ static bool cuda_available(char *message, size_t size) {
     cudaDriverGetVersion(&driver);
     snprintf(message, size,
              driver ? "the NVIDIA driver serves CUDA up to %d.%d, this build needs %d.%d: update the driver"
-                    : "there is no NVIDIA driver: install one, or use --backend cpu",
+                    : "there is no NVIDIA driver: install one",
              driver ? driver / 1000 : 0, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   } else if (status != cudaSuccess) {
     snprintf(message, size, "no device: %s (%s)", cudaGetErrorString(status), cudaGetErrorName(status));
@@ -46,9 +46,8 @@ static bool cuda_available(char *message, size_t size) {
     snprintf(message, size, "the GPU does not tell its compute capability");
   } else if (major < LEAST_MAJOR) {
     snprintf(message, size,
-             "the GPU has compute capability %d.%d, INT8 tensor cores as used here need %d.0 (Ampere) or later: use "
-             "--backend cpu",
-             major, minor, LEAST_MAJOR);
+             "the GPU has compute capability %d.%d, INT8 tensor cores as used here need %d.0 (Ampere) or later", major,
+             minor, LEAST_MAJOR);
   } else {
     return true;
   }

@@ -6,10 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Patches and sums of one piece. */
-static const int64_t piece_bytes = (int64_t)32 << 20;
-/* 127 * 127 * terms < 2^31. */
-enum { S32_TERMS = 133144 };
+/* Patches and sums of one piece; and how many terms a sum may have, 127 * 127 * terms < 2^31. Tests make both small. */
+#ifndef FFB_CUDA_PIECE_BYTES
+#define FFB_CUDA_PIECE_BYTES ((int64_t)32 << 20)
+#define FFB_CUDA_S32_TERMS   133144
+#endif
 
 struct work {
   const struct ffb_cuda_convolution *convolution;
@@ -37,16 +38,16 @@ static size_t element_bytes(const struct work *work) {
 }
 static bool is_wide(const struct work *work) {
   return work->convolution->integer && work->convolution->pass == FFB_CUDA_WEIGHT_GRADIENT &&
-         work->positions > S32_TERMS;
+         work->positions > FFB_CUDA_S32_TERMS;
 }
 
 /* ---- what a shape asks for ------------------------------------------------------------------------------------- */
 
 static void set_pieces(struct work *work, int64_t bytes_per_position) {
-  int64_t most = bytes_per_position ? piece_bytes / bytes_per_position : work->positions;
+  int64_t most = bytes_per_position ? FFB_CUDA_PIECE_BYTES / bytes_per_position : work->positions;
   most = most / FFB_CUDA_S8_ROWS * FFB_CUDA_S8_ROWS;
-  if (is_wide(work) && most > S32_TERMS)
-    most = S32_TERMS / FFB_CUDA_S8_ROWS * FFB_CUDA_S8_ROWS;
+  if (is_wide(work) && most > FFB_CUDA_S32_TERMS)
+    most = FFB_CUDA_S32_TERMS / FFB_CUDA_S8_ROWS * FFB_CUDA_S8_ROWS;
   if (most < FFB_CUDA_S8_ROWS)
     most = FFB_CUDA_S8_ROWS;
   work->piece = work->positions < most ? work->positions : most;
