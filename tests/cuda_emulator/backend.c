@@ -65,11 +65,30 @@ static const char *emulated_failure(struct ffb_device *device) {
   return device->failure;
 }
 
+static size_t no_workspace(struct ffb_device *device, enum ffb_operator operation,
+                           const union ffb_arguments *arguments) {
+  (void)device, (void)operation, (void)arguments;
+  return 0;
+}
+
+static size_t emulated_workspace(struct ffb_device *device, enum ffb_operator operation,
+                                 const union ffb_arguments *arguments) {
+  return ffb_cuda_fused_workspace(device, operation, arguments, no_workspace);
+}
+
 /* What an earlier call left in the scratch space is not for the next to find. */
 static bool poisoned(struct ffb_device *device) {
   memset(device->scratch, POISON, POISONED_BYTES);
   return true;
 }
+
+/* What the libraries serve. They may use the scratch space too. */
+#define FFB_SERVED(name)                                                                                               \
+  bool ffb_cuda_##name(struct ffb_device *device, const union ffb_arguments *arguments) {                              \
+    return poisoned(device) && ffb_reference_##name(device, arguments);                                                \
+  }
+FFB_SERVED(gemm_f32)
+FFB_SERVED(gemm_s8)
 
 #define FFB_POISONED(NAME, name)                                                                                       \
   static bool poisoned_##name(struct ffb_device *device, const union ffb_arguments *arguments) {                       \
@@ -77,8 +96,14 @@ static bool poisoned(struct ffb_device *device) {
   }
 FFB_CUDA_KERNELS(FFB_POISONED)
 
+bool ffb_cuda_convolve_f32(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_convolve_s8(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_convolve_input_f32(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_convolve_input_s8(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_convolve_weight_f32(struct ffb_device *device, const union ffb_arguments *arguments);
+
 #define FFB_CONVOLUTION(name, input, output)                                                                           \
-  static bool routed_##name(struct ffb_device *device, const union ffb_arguments *arguments) {                         \
+  bool ffb_cuda_##name(struct ffb_device *device, const union ffb_arguments *arguments) {                              \
     const struct ffb_##name *a = &arguments->name;                                                                     \
     if (ffb_cuda_is_depthwise(a->groups, a->input, a->output))                                                         \
       return poisoned(device) && ffb_cuda_depthwise_##name(device, arguments);                                         \
@@ -92,7 +117,7 @@ FFB_CONVOLUTION(convolve_input_s8, gx, gy)
 FFB_CONVOLUTION(convolve_weight_f32, x, gy)
 FFB_CONVOLUTION(convolve_weight_s8, x, gy)
 
-#define FFB_ROUTE(NAME, name) [FFB_##NAME] = routed_##name,
+#define FFB_ROUTE(NAME, name) [FFB_##NAME] = ffb_cuda_##name,
 #define FFB_ENTRY(NAME, name) [FFB_##NAME] = poisoned_##name,
 
 static const struct ffb_backend cuda_emulated = {
@@ -109,8 +134,9 @@ static const struct ffb_backend cuda_emulated = {
     .write = ffb_host_transfer,
     .read = ffb_host_transfer,
     .synchronise = ffb_host_synchronise,
+    .workspace = emulated_workspace,
     .failure = emulated_failure,
-    .operators = {[FFB_GEMM_F32] = ffb_reference_gemm_f32,
-                  [FFB_GEMM_S8] = ffb_reference_gemm_s8,
+    .operators = {[FFB_GEMM_F32] = ffb_cuda_gemm_f32,
+                  [FFB_GEMM_S8] = ffb_cuda_gemm_s8,
                   FFB_CUDA_KERNELS(FFB_ENTRY) FFB_CUDA_DEPTHWISE(FFB_ROUTE)},
 };
