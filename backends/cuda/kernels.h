@@ -56,7 +56,8 @@ extern "C" {
   X(LINEAR_F32, linear_f32)                                                                                            \
   X(LINEAR_S8, linear_s8)                                                                                              \
   X(LINEAR_UPDATE_S8, linear_update_s8)                                                                                \
-  X(CONVOLVE_UPDATE_S8, convolve_update_s8)
+  X(CONVOLVE_UPDATE_S8, convolve_update_s8)                                                                            \
+  X(NORMALISE_S8, normalise_s8)
 
 /* Convolutions with one channel a group, in and out; ffb_cuda_depthwise_<name> takes the arguments of <name>. */
 #define FFB_CUDA_DEPTHWISE(X)                                                                                          \
