@@ -174,10 +174,16 @@ static bool cuda_memory(struct ffb_device *device, struct ffb_device_memory *mem
   return memory->total > 0;
 }
 
-static size_t cuda_workspace(struct ffb_device *device, enum ffb_operator operation,
-                             const union ffb_arguments *arguments) {
+static size_t workspace_of_product(struct ffb_device *device, enum ffb_operator operation,
+                                   const union ffb_arguments *arguments) {
   size_t bytes = ffb_cuda_product_workspace(device, operation, arguments);
   return bytes ? bytes : ffb_cuda_convolution_workspace(device, operation, arguments);
+}
+
+static size_t cuda_workspace(struct ffb_device *device, enum ffb_operator operation,
+                             const union ffb_arguments *arguments) {
+  size_t bytes = ffb_cuda_fused_workspace(device, operation, arguments, workspace_of_product);
+  return bytes ? bytes : workspace_of_product(device, operation, arguments);
 }
 
 /* ---- table ------------------------------------------------------------------------------------------------------ */

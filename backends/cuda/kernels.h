@@ -52,7 +52,12 @@ extern "C" {
   X(NOTE_NOT_FINITE, note_not_finite)                                                                                  \
   X(SUQ_TENSOR, suq_tensor)                                                                                            \
   X(BATCH_NORMALISE_S8, batch_normalise_s8)                                                                            \
-  X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8)
+  X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8)                                                          \
+  X(LINEAR_F32, linear_f32)                                                                                            \
+  X(LINEAR_S8, linear_s8)                                                                                              \
+  X(LINEAR_UPDATE_S8, linear_update_s8)                                                                                \
+  X(CONVOLVE_UPDATE_S8, convolve_update_s8)                                                                            \
+  X(NORMALISE_S8, normalise_s8)
 
 /* Convolutions with one channel a group, in and out; ffb_cuda_depthwise_<name> takes the arguments of <name>. */
 #define FFB_CUDA_DEPTHWISE(X)                                                                                          \
@@ -71,6 +76,17 @@ FFB_CUDA_KERNELS(FFB_CUDA_DECLARE)
   bool ffb_cuda_depthwise_##name(struct ffb_device *device, const union ffb_arguments *arguments);
 FFB_CUDA_DEPTHWISE(FFB_CUDA_DECLARE)
 #undef FFB_CUDA_DECLARE
+
+/* Operators that some of these begin with and that libraries serve: to be found elsewhere in the backend. */
+bool ffb_cuda_gemm_f32(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_gemm_s8(struct ffb_device *device, const union ffb_arguments *arguments);
+bool ffb_cuda_convolve_weight_s8(struct ffb_device *device, const union ffb_arguments *arguments);
+
+/* Bytes of the workspace that one of FFB_CUDA_KERNELS wants, given what other operators do. */
+typedef size_t ffb_cuda_workspace_function(struct ffb_device *device, enum ffb_operator operation,
+                                           const union ffb_arguments *arguments);
+size_t ffb_cuda_fused_workspace(struct ffb_device *device, enum ffb_operator operation,
+                                const union ffb_arguments *arguments, ffb_cuda_workspace_function *of_product);
 
 static inline bool ffb_cuda_is_depthwise(int groups, const struct ffb_tensor *x, const struct ffb_tensor *y) {
   return groups == x->shape[3] && groups == y->shape[3];

@@ -1,6 +1,6 @@
 /* Batch normalisation and its gradient; both also quantised in one. */
 #include "backends/cuda/normalisation.cuh"
-#include "backends/cuda/quantise.cuh"
+#include "backends/cuda/sources.cuh"
 #include "backends/cuda/statistics.cuh"
 
 namespace {
@@ -208,83 +208,7 @@ bool sum_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gr
                         finish);
 }
 
-/* ---- both, stored or quantised -------------------------------------------------------------------------------- */
-
-__device__ unsigned tickets;
-
-/* A thread's eight elements; they are stored where `out` is. */
-template <class Source>
-__device__ __forceinline__ int64_t eight(float (&v)[FFB_DRAWS], const Source &source, float *out, bool vector) {
-  int64_t i = ((int64_t)blockIdx.x * FFB_RANGE_THREADS + threadIdx.x) * FFB_DRAWS;
-  if (i >= source.n)
-    return i;
-  source.values(v, i);
-  if (out && vector && i + FFB_DRAWS <= source.n) {
-    ffb_store<FFB_DRAWS, true>(out + i, v);
-  } else if (out) {
-#pragma unroll
-    for (int k = 0; k < FFB_DRAWS; k++) {
-      if (i + k < source.n)
-        out[i + k] = v[k];
-    }
-  }
-  return i;
-}
-
-template <class Source>
-__global__ void __launch_bounds__(FFB_RANGE_THREADS) store(Source source, float *out, bool vector) {
-  float v[FFB_DRAWS];
-  eight(v, source, out, vector);
-}
-
-template <class Source>
-bool launch_store(struct ffb_device *device, const char *name, const Source &source, float *out) {
-  return ffb_cuda_launch(device, name, ffb_cuda_blocks(source.n, FFB_RANGE_THREADS * FFB_DRAWS), FFB_RANGE_THREADS,
-                         store<Source>, source, out, ffb_aligned({out}, 16));
-}
-
-/* The scale from the largest of all values, which are kept where `out` is. */
-template <class Source>
-__global__ void __launch_bounds__(FFB_RANGE_THREADS)
-    find_scale(Source source, float *out, bool vector, struct ffb_scale_rule rule, uint32_t *of_block) {
-  float v[FFB_DRAWS];
-  uint32_t largest = 0;
-  int64_t i = eight(v, source, out, vector);
-#pragma unroll
-  for (int k = 0; k < FFB_DRAWS; k++) {
-    if (i + k < source.n)
-      largest = ffb_magnitude(v[k]) > largest ? ffb_magnitude(v[k]) : largest;
-  }
-  largest = ffb_block_largest(largest);
-  if (threadIdx.x == 0)
-    of_block[blockIdx.x] = largest;
-  if (!ffb_last_block(&tickets, gridDim.x))
-    return;
-  for (unsigned b = threadIdx.x; b < gridDim.x; b += FFB_RANGE_THREADS)
-    largest = __ldcg(of_block + b) > largest ? __ldcg(of_block + b) : largest;
-  largest = ffb_block_largest(largest);
-  if (threadIdx.x == 0)
-    rule.apply(__uint_as_float(largest));
-}
-
-template <class Source>
-__global__ void __launch_bounds__(FFB_RANGE_THREADS)
-    quantise(Source source, int8_t *q, bool vector, const float *scale, struct ffb_rounder rounder) {
-  float v[FFB_DRAWS], inverse = 1 / *scale;
-  int8_t rounded[FFB_DRAWS];
-  int64_t i = eight(v, source, nullptr, false);
-  if (i >= source.n)
-    return;
-#pragma unroll
-  for (int k = 0; k < FFB_DRAWS; k++)
-    v[k] *= inverse;
-  rounder.round(rounded, v, i / FFB_DRAWS);
-  ffb_store_draws(q, rounded, i, source.n, vector);
-}
-
-__global__ void given_scale(struct ffb_scale_rule rule) {
-  rule.apply(0);
-}
+/* ---- the range ------------------------------------------------------------------------------------------------ */
 
 /* The range told from the extremes of each channel: every step from x to y keeps their order. */
 __global__ void __launch_bounds__(FFB_RANGE_THREADS)
@@ -301,37 +225,9 @@ __global__ void __launch_bounds__(FFB_RANGE_THREADS)
     rule.apply(__uint_as_float(largest));
 }
 
-template <class Source>
-bool launch_scale(struct ffb_device *device, const char *name, const Source &source, float *out,
-                  const struct ffb_suq_scale *suq) {
-  unsigned blocks = ffb_cuda_blocks(source.n, FFB_RANGE_THREADS * FFB_DRAWS);
-  uint32_t *of_block = static_cast<uint32_t *>(device->scratch);
-  return ffb_cuda_fits(device, (int64_t)blocks * (int64_t)sizeof *of_block, name) &&
-         ffb_cuda_launch(device, name, blocks, FFB_RANGE_THREADS, find_scale<Source>, source, out,
-                         ffb_aligned({out}, 16), ffb_scale_rule_of(suq), of_block);
-}
-
-template <class Source>
-bool launch_quantise(struct ffb_device *device, const char *name, const Source &source,
-                     const struct ffb_suq_quantise *suq) {
-  return ffb_cuda_launch(device, name, ffb_cuda_blocks(source.n, FFB_RANGE_THREADS * FFB_DRAWS), FFB_RANGE_THREADS,
-                         quantise<Source>, source, ffb_data<int8_t>(suq->q), ffb_aligned({suq->q->data}, FFB_DRAWS),
-                         ffb_data<float>(suq->scale), ffb_rounder_of(suq));
-}
-
 bool monotonic(enum ffb_activation activation) {
   return activation != FFB_ACTIVATION_SILU && activation != FFB_ACTIVATION_SIGMOID;
 }
-
-/* Values that lie in memory already. */
-struct stored {
-  const float *x;
-  int64_t n;
-  bool vector;
-  __device__ __forceinline__ void values(float (&v)[FFB_DRAWS], int64_t i) const {
-    ffb_load_draws(v, x, i, n, vector);
-  }
-};
 
 } // namespace
 
@@ -356,28 +252,29 @@ bool ffb_cuda_batch_statistics(struct ffb_device *device, const union ffb_argume
 
 bool ffb_cuda_batch_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise *call = &arguments->batch_normalise;
-  return launch_store(device, "batch_normalise", normalised_of(call), ffb_data<float>(call->y));
+  return ffb_launch_store(device, "batch_normalise", normalised_of(call), ffb_data<float>(call->y));
 }
 
 bool ffb_cuda_batch_normalise_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_gradient *call = &arguments->batch_normalise_gradient;
   return sum_gradient(device, call) &&
-         launch_store(device, "batch_normalise_gradient", outer_of(call), ffb_data<float>(call->gx));
+         ffb_launch_store(device, "batch_normalise_gradient", outer_of(call), ffb_data<float>(call->gx));
 }
 
 bool ffb_cuda_batch_normalise_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_s8 *call = &arguments->batch_normalise_s8;
   normalised source = normalised_of(&call->normalise);
   struct ffb_scale_rule rule = ffb_scale_rule_of(&call->scale);
+  uint32_t *of_block = static_cast<uint32_t *>(device->scratch);
   bool scaled = false;
   if (call->scale.range != FFB_RANGE_ABSMAX)
-    scaled = FFB_LAUNCH(device, 1, 1, given_scale, rule);
+    scaled = ffb_launch_given_scale(device, rule);
   else if (call->extremes && !source.shortcut && monotonic(source.activation))
     scaled =
         FFB_LAUNCH(device, 1, FFB_RANGE_THREADS, scale_from_extremes, source, ffb_data<float>(call->extremes), rule);
   else
-    scaled = launch_scale(device, "batch_normalise_s8", source, nullptr, &call->scale);
-  return scaled && launch_quantise(device, "batch_normalise_s8", source, &call->quantise);
+    scaled = ffb_launch_scale(device, "batch_normalise_s8", source, nullptr, rule, of_block);
+  return scaled && ffb_launch_quantise(device, "batch_normalise_s8", source, &call->quantise);
 }
 
 bool ffb_cuda_batch_normalise_gradient_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
@@ -387,9 +284,10 @@ bool ffb_cuda_batch_normalise_gradient_s8(struct ffb_device *device, const union
   if (!sum_gradient(device, &call->gradient))
     return false;
   if (call->scale.range != FFB_RANGE_ABSMAX)
-    return FFB_LAUNCH(device, 1, 1, given_scale, ffb_scale_rule_of(&call->scale)) &&
-           launch_quantise(device, "batch_normalise_gradient_s8", source, &call->quantise);
-  return launch_scale(device, "batch_normalise_gradient_s8", source, gx, &call->scale) &&
-         launch_quantise(device, "batch_normalise_gradient_s8", stored{gx, source.n, ffb_aligned({gx}, 16)},
-                         &call->quantise);
+    return ffb_launch_given_scale(device, ffb_scale_rule_of(&call->scale)) &&
+           ffb_launch_quantise(device, "batch_normalise_gradient_s8", source, &call->quantise);
+  return ffb_launch_scale(device, "batch_normalise_gradient_s8", source, gx, ffb_scale_rule_of(&call->scale),
+                          static_cast<uint32_t *>(device->scratch)) &&
+         ffb_launch_quantise(device, "batch_normalise_gradient_s8", ffb_stored{gx, source.n, ffb_aligned({gx}, 16)},
+                             &call->quantise);
 }

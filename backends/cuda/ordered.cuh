@@ -21,8 +21,9 @@ __device__ __forceinline__ float ffb_tree(float lane) {
   return lane;
 }
 
-/* term(0) .. term(n - 1) summed as reduce.h sums a row; every thread of the block calls it and has the result. */
-template <class Term> static __device__ float ffb_row_sum(const Term &term, int64_t n, float *tile) {
+/* term(0) .. term(n - 1) summed as reduce.h sums a row; every thread of the block calls it and has the result. A thread
+ * asks for each of its terms once. */
+template <class Term> static __device__ float ffb_row_sum(Term &&term, int64_t n, float *tile) {
   float next[FFB_SUM_TERMS], lane = 0;
 #pragma unroll
   for (int k = 0; k < FFB_SUM_TERMS; k++) {

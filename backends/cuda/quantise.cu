@@ -1,12 +1,10 @@
 /* The symmetric uniform quantiser and its inverse. */
-#include "backends/cuda/quantise.cuh"
+#include "backends/cuda/sources.cuh"
 
 namespace {
 
 const unsigned MOST_BLOCKS = 1024;
 enum { PER_BLOCK = 4096 };
-
-__device__ unsigned scale_tickets, segments_tickets;
 
 /* ---- the largest magnitude ------------------------------------------------------------------------------------ */
 
@@ -39,30 +37,12 @@ __device__ __forceinline__ float as_largest(uint32_t size, const int32_t *) {
   return (float)size;
 }
 
-/* The largest over all blocks, in the last of them; false in the others. */
-__device__ bool grid_largest(uint32_t *largest, uint32_t *of_block, unsigned *tickets) {
-  uint32_t found = ffb_block_largest(*largest);
-  if (threadIdx.x == 0)
-    of_block[blockIdx.x] = found;
-  if (!ffb_last_block(tickets, gridDim.x))
-    return false;
-  found = 0;
-  for (unsigned b = threadIdx.x; b < gridDim.x; b += FFB_RANGE_THREADS)
-    found = __ldcg(of_block + b) > found ? __ldcg(of_block + b) : found;
-  *largest = ffb_block_largest(found);
-  return true;
-}
-
 template <class T>
 __global__ void __launch_bounds__(FFB_RANGE_THREADS)
     find_scale(const T *x, int64_t n, struct ffb_scale_rule rule, uint32_t *of_block) {
   uint32_t largest = largest_of(x, n);
-  if (grid_largest(&largest, of_block, &scale_tickets) && threadIdx.x == 0)
+  if (ffb_grid_largest(&largest, of_block, &ffb_source_tickets) && threadIdx.x == 0)
     rule.apply(as_largest(largest, x));
-}
-
-__global__ void given_scale(struct ffb_scale_rule rule) {
-  rule.apply(0);
 }
 
 unsigned blocks_for(int64_t n) {
@@ -74,7 +54,7 @@ bool launch_scale(struct ffb_device *device, const struct ffb_suq_scale *suq) {
   struct ffb_scale_rule rule = ffb_scale_rule_of(suq);
   uint32_t *of_block = static_cast<uint32_t *>(device->scratch);
   if (suq->range != FFB_RANGE_ABSMAX)
-    return FFB_LAUNCH(device, 1, 1, given_scale, rule);
+    return ffb_launch_given_scale(device, rule);
   int64_t n = ffb_elements(suq->x);
   if (suq->x->type == FFB_S32)
     return FFB_LAUNCH(device, blocks_for(n), FFB_RANGE_THREADS, find_scale<int32_t>, ffb_data<int32_t>(suq->x), n, rule,
@@ -145,7 +125,7 @@ struct segments {
 
 __global__ void __launch_bounds__(FFB_RANGE_THREADS) find_segments(struct segments s, uint32_t *of_block) {
   uint32_t largest = largest_of(s.x, s.n);
-  if (grid_largest(&largest, of_block, &segments_tickets) && threadIdx.x == 0) {
+  if (ffb_grid_largest(&largest, of_block, &ffb_source_tickets) && threadIdx.x == 0) {
     float coarse = ffb_usable_scale(__uint_as_float(largest) / 63);
     *s.coarse_scale = coarse;
     *s.fine_scale = ffb_usable_scale(ldexpf(coarse, -(int)*s.exponent));

@@ -1,6 +1,6 @@
 /* Goodness and normalisation of rows, whole or in groups of channels. */
-#include "backends/cuda/each.cuh"
 #include "backends/cuda/ordered.cuh"
+#include "backends/cuda/sources.cuh"
 
 namespace {
 
@@ -172,6 +172,53 @@ struct goodness_gradient {
   }
 };
 
+/* ---- quantised in one ------------------------------------------------------------------------------------------ */
+
+/* As square_of, and what the largest of its values is. */
+struct square_and_largest {
+  const float *x;
+  uint32_t largest;
+  __device__ float operator()(int64_t j) {
+    uint32_t size = ffb_magnitude(x[j]);
+    largest = size > largest ? size : largest;
+    return x[j] * x[j];
+  }
+};
+
+/* One block for each row: its factor; the last one finds the scale of all, as the largest of a row stays the largest
+ * when every value is multiplied by the same factor. */
+__global__ void __launch_bounds__(FFB_SUM_THREADS)
+    factors_and_scale(const float *x, struct rows r, factor_out out, struct ffb_scale_rule rule, uint32_t *of_row) {
+  static_assert((int)FFB_SUM_THREADS == (int)FFB_RANGE_THREADS, "one block does both");
+  __shared__ float tile[FFB_SUM_TILE];
+  square_and_largest term = {x + (int64_t)blockIdx.x * r.columns, 0};
+  float sum = ffb_row_sum(term, r.columns, tile);
+  uint32_t largest = ffb_block_largest(term.largest);
+  if (threadIdx.x == 0) {
+    out.put(r, blockIdx.x, 0, sum);
+    largest = ffb_magnitude(__uint_as_float(largest) * out.out[blockIdx.x]);
+  } else {
+    largest = 0;
+  }
+  if (ffb_grid_largest(&largest, of_row, &ffb_source_tickets) && threadIdx.x == 0)
+    rule.apply(__uint_as_float(largest));
+}
+
+/* What NORMALISE gives, from the factors. */
+struct normalised {
+  scale_rows rows;
+  int64_t n;
+  bool vector;
+  __device__ __forceinline__ void values(float (&v)[FFB_DRAWS], int64_t i) const {
+    ffb_load_draws(v, rows.x, i, n, vector);
+#pragma unroll
+    for (int k = 0; k < FFB_DRAWS; k++) {
+      if (i + k < n)
+        v[k] = v[k] * rows.factor[rows.factor_at(i + k)];
+    }
+  }
+};
+
 struct product_of {
   const float *a, *b;
   __device__ float operator()(int64_t j) const {
@@ -212,6 +259,37 @@ struct turn_along {
   }
 };
 
+/* The factor of every group of every row, and where the scratch space goes on behind it. */
+struct factors {
+  struct rows all;
+  factor_out out;
+  uint32_t *rest;
+};
+
+factors factors_of(struct ffb_device *device, const struct ffb_normalise *call) {
+  struct rows all = rows_of(call->x, call->groups);
+  /* The channels' sums come first in the scratch space. */
+  float *kept = static_cast<float *>(device->scratch) + (all.pixels == 1 ? 0 : all.rows * all.channels);
+  return {all,
+          {call->inverse ? ffb_data<float>(call->inverse) : kept,
+           call->kind == FFB_NORMALISE_RMS && !(call->goodness && call->mean)},
+          reinterpret_cast<uint32_t *>(kept + all.rows * all.groups)};
+}
+
+bool find_factors(struct ffb_device *device, const struct ffb_normalise *call, const factors &f) {
+  if (!ffb_cuda_fits(device, (char *)f.rest - (char *)device->scratch, "normalise"))
+    return false;
+  if (call->goodness)
+    return ffb_for_each(device, "normalise", f.all.rows * f.all.groups, false,
+                        factor_from{ffb_data<float>(call->goodness), f.all, f.out});
+  return sum_groups(device, call->x, f.all, f.out);
+}
+
+scale_rows scaling_of(const struct ffb_normalise *call, const factors &f) {
+  return {ffb_data<float>(call->y),     ffb_data<float>(call->x),     f.out.out, f.all,
+          ffb_divide_by(f.all.columns), ffb_divide_by(f.all.channels)};
+}
+
 } // namespace
 
 bool ffb_cuda_goodness(struct ffb_device *device, const union ffb_arguments *arguments) {
@@ -222,22 +300,30 @@ bool ffb_cuda_goodness(struct ffb_device *device, const union ffb_arguments *arg
 
 bool ffb_cuda_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_normalise *call = &arguments->normalise;
-  struct rows all = rows_of(call->x, call->groups);
-  int64_t factors = all.rows * all.groups;
-  /* The channels' sums come first in the scratch space. */
-  float *kept = static_cast<float *>(device->scratch) + (all.pixels == 1 ? 0 : all.rows * all.channels);
-  factor_out out = {call->inverse ? ffb_data<float>(call->inverse) : kept,
-                    call->kind == FFB_NORMALISE_RMS && !(call->goodness && call->mean)};
-  scale_rows scale = {ffb_data<float>(call->y),   ffb_data<float>(call->x),   out.out, all,
-                      ffb_divide_by(all.columns), ffb_divide_by(all.channels)};
-  bool factored = false;
-  if (call->goodness)
-    factored =
-        ffb_for_each(device, "normalise", factors, false, factor_from{ffb_data<float>(call->goodness), all, out});
+  factors f = factors_of(device, call);
+  scale_rows scale = scaling_of(call, f);
+  return find_factors(device, call, f) &&
+         ffb_for_each(device, "normalise", f.all.rows * f.all.columns, ffb_aligned({scale.y, scale.x}, 16), scale);
+}
+
+bool ffb_cuda_normalise_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_normalise_s8 *call = &arguments->normalise_s8;
+  factors f = factors_of(device, &call->normalise);
+  struct ffb_scale_rule rule = ffb_scale_rule_of(&call->scale);
+  normalised source = {scaling_of(&call->normalise, f), f.all.rows * f.all.columns,
+                       ffb_aligned({call->normalise.x->data}, 16)};
+  bool whole = f.all.groups == 1 && !call->normalise.goodness, scaled = false;
+  int64_t most = (char *)(f.rest + f.all.rows) - (char *)device->scratch;
+  if (call->scale.range == FFB_RANGE_ABSMAX && whole)
+    scaled = ffb_cuda_fits(device, most, "normalise_s8") &&
+             FFB_LAUNCH(device, (unsigned)f.all.rows, FFB_SUM_THREADS, factors_and_scale, source.rows.x, f.all, f.out,
+                        rule, f.rest);
+  else if (call->scale.range == FFB_RANGE_ABSMAX)
+    scaled = find_factors(device, &call->normalise, f) &&
+             ffb_launch_scale(device, "normalise_s8", source, nullptr, rule, f.rest);
   else
-    factored = sum_groups(device, call->x, all, out);
-  return factored &&
-         ffb_for_each(device, "normalise", all.rows * all.columns, ffb_aligned({scale.y, scale.x}, 16), scale);
+    scaled = find_factors(device, &call->normalise, f) && ffb_launch_given_scale(device, rule);
+  return scaled && ffb_launch_quantise(device, "normalise_s8", source, &call->quantise);
 }
 
 bool ffb_cuda_normalise_gradient(struct ffb_device *device, const union ffb_arguments *arguments) {

@@ -1,6 +1,6 @@
 /* The two searches for the parameters of a gradient's quantiser. The host launches every pass that a search can take;
  * what the next one tries, and whether it has anything to do, the last block of a pass leaves in the scratch space. */
-#include "backends/cuda/quantise.cuh"
+#include "backends/cuda/sources.cuh"
 
 namespace {
 
@@ -125,15 +125,7 @@ __global__ void __launch_bounds__(FFB_RANGE_THREADS)
 #pragma unroll 8
   for (int64_t i = (int64_t)blockIdx.x * FFB_RANGE_THREADS + threadIdx.x; i < n; i += stride)
     largest = ffb_magnitude(x[i]) > largest ? ffb_magnitude(x[i]) : largest;
-  largest = ffb_block_largest(largest);
-  if (threadIdx.x == 0)
-    of_block[blockIdx.x] = largest;
-  if (!ffb_last_block(&tickets, gridDim.x))
-    return;
-  for (unsigned b = threadIdx.x; b < gridDim.x; b += FFB_RANGE_THREADS)
-    largest = __ldcg(of_block + b) > largest ? __ldcg(of_block + b) : largest;
-  largest = ffb_block_largest(largest);
-  if (threadIdx.x == 0) {
+  if (ffb_grid_largest(&largest, of_block, &tickets) && threadIdx.x == 0) {
     float value = __uint_as_float(largest);
     rule.start(state, isfinite(value) ? value : INFINITY);
   }
