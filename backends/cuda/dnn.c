@@ -73,9 +73,10 @@ static bool is_there(struct ffb_device *device) {
   struct ffb_cuda_dnn *dnn = device->host->dnn;
   if (!dnn || dnn->off)
     return false;
-  if (!dnn->handle && !create(device, dnn))
-    dnn->off = true;
-  ffb_cuda_look_at_memory(device);
+  if (!dnn->handle) {
+    dnn->off = !create(device, dnn);
+    ffb_cuda_look_at_memory(device);
+  }
   return !dnn->off;
 }
 

@@ -3,7 +3,7 @@
  * sectors. */
 #include "backends/cuda/gather.h"
 
-#include "backends/cuda/launch.h"
+#include "backends/cuda/each.cuh"
 
 namespace {
 
@@ -51,77 +51,98 @@ template <class T> bool launch_pack(ffb_device *device, const ffb_cuda_pack &pac
 
 /* ---- patches --------------------------------------------------------------------------------------------------- */
 
+/* Patches, with the divisions that every thread makes prepared. */
+struct grid {
+  ffb_cuda_patches patches;
+  ffb_divider row, line, height, channels, kernel, stride; /* row: vectors in a row of `to` */
+};
+
+grid grid_of(const ffb_cuda_patches &patches, int64_t per_row) {
+  return {patches,
+          ffb_divide_by(per_row),
+          ffb_divide_by(patches.grid_width),
+          ffb_divide_by(patches.grid_height),
+          ffb_divide_by(patches.channels),
+          ffb_divide_by(patches.kernel),
+          ffb_divide_by(patches.stride)};
+}
+
 struct position {
   int64_t image; /* number of its first pixel */
   int h, w;      /* backward: with the padding; forward: of the window's first tap */
   bool inside;
 };
 
-__device__ position position_of(const ffb_cuda_patches &patches, int64_t row) {
-  unsigned n = (unsigned)(patches.first + row), width = (unsigned)patches.grid_width;
-  unsigned line = n / width, image = line / (unsigned)patches.grid_height;
-  int h = (int)(line % (unsigned)patches.grid_height), w = (int)(n % width);
+__device__ position position_of(const grid &g, int64_t row) {
+  const ffb_cuda_patches &p = g.patches;
+  int64_t n = p.first + row, line = g.line.quotient(n), image = g.height.quotient(line);
+  int h = (int)(line - image * p.grid_height), w = (int)(n - line * p.grid_width);
   position at;
-  at.image = (int64_t)image * patches.height * patches.width;
-  at.h = patches.backward ? h + patches.padding : h * patches.stride - patches.padding;
-  at.w = patches.backward ? w + patches.padding : w * patches.stride - patches.padding;
-  at.inside = row < patches.count;
+  at.image = image * p.height * p.width;
+  at.h = p.backward ? h + p.padding : h * p.stride - p.padding;
+  at.w = p.backward ? w + p.padding : w * p.stride - p.padding;
+  at.inside = row < p.count;
   return at;
 }
 
 /* Element number of channel 0 of the pixel that a tap of the position meets; -1 outside. */
-__device__ int64_t pixel_of(const ffb_cuda_patches &patches, const position &at, int tap) {
-  int i = tap / patches.kernel, j = tap % patches.kernel;
+__device__ int64_t pixel_of(const grid &g, const position &at, int tap) {
+  const ffb_cuda_patches &p = g.patches;
+  int i = (int)g.kernel.quotient(tap), j = tap - i * p.kernel;
   int h = at.h + i, w = at.w + j;
-  if (patches.backward) {
+  if (p.backward) {
     int down = at.h - i, right = at.w - j;
-    if (down < 0 || right < 0 || down % patches.stride || right % patches.stride)
+    if (down < 0 || right < 0)
       return -1;
-    h = down / patches.stride;
-    w = right / patches.stride;
+    h = (int)g.stride.quotient(down);
+    w = (int)g.stride.quotient(right);
+    if (h * p.stride != down || w * p.stride != right)
+      return -1;
   }
-  if (!at.inside || h < 0 || h >= patches.height || w < 0 || w >= patches.width)
+  if (!at.inside || h < 0 || h >= p.height || w < 0 || w >= p.width)
     return -1;
-  return (at.image + (int64_t)h * patches.width + w) * patches.pixel_stride + patches.offset;
+  return (at.image + (int64_t)h * p.width + w) * p.pixel_stride + p.offset;
 }
 
-template <class T> __device__ T patch_element(const ffb_cuda_patches &patches, const position &at, int k) {
-  int tap = k / patches.channels;
-  if (tap >= patches.kernel * patches.kernel)
+template <class T> __device__ T patch_element(const grid &g, const position &at, int k) {
+  const ffb_cuda_patches &p = g.patches;
+  int tap = (int)g.channels.quotient(k);
+  if (tap >= p.kernel * p.kernel)
     return T(0);
-  int64_t pixel = pixel_of(patches, at, tap);
-  return pixel < 0 ? T(0) : static_cast<const T *>(patches.from)[pixel + k % patches.channels];
+  int64_t pixel = pixel_of(g, at, tap);
+  return pixel < 0 ? T(0) : static_cast<const T *>(p.from)[pixel + (k - tap * p.channels)];
 }
 
-/* A thread moves one V, which holds `width` elements of one tap (V is T where width is 1). */
-template <class T, class V> __global__ void gather(ffb_cuda_patches patches) {
+/* A thread moves one V, which holds elements of one tap (V is T where it holds one). */
+template <class T, class V> __global__ void gather(grid g) {
+  const ffb_cuda_patches &p = g.patches;
   const int width = (int)(sizeof(V) / sizeof(T));
-  int64_t per_row = patches.to_depth / width, i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-  if (i >= patches.to_rows * per_row)
+  int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, row = g.row.quotient(i);
+  if (row >= p.to_rows)
     return;
-  int64_t row = i / per_row;
-  int k = (int)(i % per_row) * width, tap = k / patches.channels;
-  position at = position_of(patches, row);
+  int k = (int)(i - row * g.row.divisor) * width, tap = (int)g.channels.quotient(k);
+  position at = position_of(g, row);
   V value = V();
-  int64_t pixel = tap < patches.kernel * patches.kernel ? pixel_of(patches, at, tap) : -1;
+  int64_t pixel = tap < p.kernel * p.kernel ? pixel_of(g, at, tap) : -1;
   if (pixel >= 0)
-    value = *reinterpret_cast<const V *>(static_cast<const T *>(patches.from) + pixel + k % patches.channels);
-  reinterpret_cast<V *>(patches.to)[i] = value;
+    value = *reinterpret_cast<const V *>(static_cast<const T *>(p.from) + pixel + (k - tap * p.channels));
+  reinterpret_cast<V *>(p.to)[i] = value;
 }
 
-template <class T> __global__ void gather_transposed(ffb_cuda_patches patches) {
+template <class T> __global__ void gather_transposed(grid g) {
   __shared__ T tile[TILE][TILE + 1];
+  const ffb_cuda_patches &p = g.patches;
   int64_t first_row = (int64_t)blockIdx.x * TILE;
   int first_k = (int)blockIdx.y * TILE;
   for (int step = 0; step < TILE; step += TILE_ROWS) {
-    position at = position_of(patches, first_row + threadIdx.y + step);
-    tile[threadIdx.y + step][threadIdx.x] = patch_element<T>(patches, at, first_k + (int)threadIdx.x);
+    position at = position_of(g, first_row + threadIdx.y + step);
+    tile[threadIdx.y + step][threadIdx.x] = patch_element<T>(g, at, first_k + (int)threadIdx.x);
   }
   __syncthreads();
   for (int step = 0; step < TILE; step += TILE_ROWS) {
     int64_t k = first_k + (int)threadIdx.y + step, row = first_row + threadIdx.x;
-    if (k < patches.to_depth && row < patches.to_rows)
-      static_cast<T *>(patches.to)[k * patches.to_rows + row] = tile[threadIdx.x][threadIdx.y + step];
+    if (k < p.to_depth && row < p.to_rows)
+      static_cast<T *>(p.to)[k * p.to_rows + row] = tile[threadIdx.x][threadIdx.y + step];
   }
 }
 
@@ -133,17 +154,39 @@ bool takes_vectors(const ffb_cuda_patches &patches, int64_t element, int64_t byt
 }
 
 template <class T, class V> bool launch_gather(ffb_device *device, const ffb_cuda_patches &patches) {
-  int64_t vectors = patches.to_rows * (patches.to_depth / (int64_t)(sizeof(V) / sizeof(T)));
-  return FFB_LAUNCH(device, ffb_cuda_blocks(vectors, THREADS), THREADS, (gather<T, V>), patches);
+  int64_t per_row = patches.to_depth / (int64_t)(sizeof(V) / sizeof(T));
+  return FFB_LAUNCH(device, ffb_cuda_blocks(patches.to_rows * per_row, THREADS), THREADS, (gather<T, V>),
+                    grid_of(patches, per_row));
 }
 
 /* ---- sums ------------------------------------------------------------------------------------------------------ */
 
-template <class Sum> __global__ void scale_sums(ffb_cuda_scaling scaling) {
-  int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-  if (i >= scaling.rows * scaling.columns)
+/* Sums without gaps; they may be out itself. */
+struct scale_dense {
+  float *out;
+  const float *sums; /* S32 */
+  const float *scale_a, *scale_b;
+  bool accumulate;
+
+  template <int N, bool VECTOR> __device__ void run(int64_t i) const {
+    float value[N], before[N] = {}, scale = *scale_a * *scale_b;
+    ffb_load<N, VECTOR>(value, sums + i);
+    if (accumulate)
+      ffb_load<N, VECTOR>(before, out + i);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+      value[k] = (float)(int32_t)__float_as_uint(value[k]) * scale;
+      if (accumulate)
+        value[k] = before[k] + value[k];
+    }
+    ffb_store<N, VECTOR>(out + i, value);
+  }
+};
+
+template <class Sum> __global__ void scale_sums(ffb_cuda_scaling scaling, ffb_divider columns) {
+  int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, r = columns.quotient(i), c = i - r * scaling.columns;
+  if (r >= scaling.rows)
     return;
-  int64_t r = i / scaling.columns, c = i % scaling.columns;
   float scale = *scaling.scale_a * *scaling.scale_b;
   float value = (float)static_cast<const Sum *>(scaling.sums)[r * scaling.sums_stride + c] * scale;
   float *out = scaling.out + r * scaling.out_stride + c;
@@ -201,13 +244,19 @@ bool ffb_cuda_gather_patches_f32(ffb_device *device, const ffb_cuda_patches *pat
 
 bool ffb_cuda_gather_transposed_s8(ffb_device *device, const ffb_cuda_patches *patches) {
   dim3 blocks(ffb_cuda_blocks(patches->to_rows, TILE), ffb_cuda_blocks(patches->to_depth, TILE));
-  return FFB_LAUNCH(device, blocks, dim3(TILE, TILE_ROWS), gather_transposed<int8_t>, *patches);
+  return FFB_LAUNCH(device, blocks, dim3(TILE, TILE_ROWS), gather_transposed<int8_t>, grid_of(*patches, 1));
 }
 
 bool ffb_cuda_scale_sums(ffb_device *device, const ffb_cuda_scaling *scaling) {
-  unsigned blocks = ffb_cuda_blocks(scaling->rows * scaling->columns, THREADS);
-  return scaling->wide ? FFB_LAUNCH(device, blocks, THREADS, scale_sums<int64_t>, *scaling)
-                       : FFB_LAUNCH(device, blocks, THREADS, scale_sums<int32_t>, *scaling);
+  int64_t n = scaling->rows * scaling->columns;
+  ffb_divider columns = ffb_divide_by(scaling->columns);
+  if (scaling->wide)
+    return FFB_LAUNCH(device, ffb_cuda_blocks(n, THREADS), THREADS, scale_sums<int64_t>, *scaling, columns);
+  if (scaling->out_stride != scaling->columns || scaling->sums_stride != scaling->columns)
+    return FFB_LAUNCH(device, ffb_cuda_blocks(n, THREADS), THREADS, scale_sums<int32_t>, *scaling, columns);
+  const float *sums = static_cast<const float *>(scaling->sums);
+  scale_dense body = {scaling->out, sums, scaling->scale_a, scaling->scale_b, scaling->accumulate};
+  return ffb_for_each(device, "scale_sums", n, ffb_aligned({scaling->out, sums}, 16), body);
 }
 
 bool ffb_cuda_unpad_sums(ffb_device *device, int32_t *out, const int32_t *sums, int64_t rows, int64_t columns,

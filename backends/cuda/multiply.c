@@ -88,28 +88,21 @@ static cublasStatus_t prefer(cublasLtMatmulPreference_t preference, cublasLtMatm
   return cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
 }
 
-/* Only algorithms that work on these addresses and, for INT8, on tensor cores; for FP32, on none. */
-static bool describe_preference(struct ffb_device *device, const struct ffb_cuda_product_key *key,
-                                struct descriptions *d) {
+/* Only algorithms that work on these addresses and, with `mask`, whose arithmetic it allows. */
+static bool describe_preference(struct ffb_device *device, const struct ffb_cuda_product_key *key, uint64_t mask,
+                                cublasLtMatmulPreference_t preference) {
   size_t workspace = device->host->blas_workspace_bytes;
-  uint64_t kind = key->integer ? CUBLASLT_NUMERICAL_IMPL_FLAGS_IMMA : CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA;
-  uint64_t mask = ~(uint64_t)CUBLASLT_NUMERICAL_IMPL_FLAGS_OP_TYPE_MASK | kind;
-  return check(device, cublasLtMatmulPreferenceCreate(&d->preference), "cublasLtMatmulPreferenceCreate") &&
-         check(device,
-               cublasLtMatmulPreferenceSetAttribute(d->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+  return check(device,
+               cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                                     sizeof workspace),
                "the workspace's size") &&
          check(device,
-               cublasLtMatmulPreferenceSetAttribute(d->preference, CUBLASLT_MATMUL_PREF_IMPL_MASK, &mask, sizeof mask),
+               cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_IMPL_MASK, &mask, sizeof mask),
                "the kind of arithmetic") &&
-         check(device, prefer(d->preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key->b_alignment),
-               "alignment") &&
-         check(device, prefer(d->preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key->a_alignment),
-               "alignment") &&
-         check(device, prefer(d->preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key->c_alignment),
-               "alignment") &&
-         check(device, prefer(d->preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key->c_alignment),
-               "alignment");
+         check(device, prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key->b_alignment), "alignment") &&
+         check(device, prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key->a_alignment), "alignment") &&
+         check(device, prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key->c_alignment), "alignment") &&
+         check(device, prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key->c_alignment), "alignment");
 }
 
 /* ---- the choice ------------------------------------------------------------------------------------------------- */
@@ -141,15 +134,13 @@ static struct ffb_cuda_product_key key_of(const struct ffb_cuda_product *product
   return key;
 }
 
-/* Whether the algorithm's arithmetic is the kind that was asked for. */
-static bool is_kind(const cublasLtMatmulAlgo_t *algorithm, bool integer) {
+/* Whether tensor cores do the algorithm's arithmetic. FP32 on them would be TF32. */
+static bool on_tensor_cores(const cublasLtMatmulAlgo_t *algorithm) {
   uint64_t flags = 0;
   size_t written = 0;
-  if (cublasLtMatmulAlgoCapGetAttribute(algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
-                                        &written) != CUBLAS_STATUS_SUCCESS)
-    return false;
-  return integer ? (flags & CUBLASLT_NUMERICAL_IMPL_FLAGS_IMMA) != 0
-                 : !(flags & CUBLASLT_NUMERICAL_IMPL_FLAGS_TENSOR_OP_MASK);
+  return cublasLtMatmulAlgoCapGetAttribute(algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
+                                           &written) == CUBLAS_STATUS_SUCCESS &&
+         (flags & CUBLASLT_NUMERICAL_IMPL_FLAGS_TENSOR_OP_MASK) != 0;
 }
 
 static cublasStatus_t run(struct ffb_device *device, const struct ffb_cuda_product *product,
@@ -217,19 +208,34 @@ static void say_choice(struct ffb_cuda_product_choice *choice, float millisecond
            config(algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), how);
 }
 
+/* The library's candidates whose arithmetic is allowed; how many, or -1 after an error. */
+static int list(struct ffb_device *device, const struct ffb_cuda_product_key *key, const struct descriptions *d,
+                uint64_t mask, cublasLtMatmulHeuristicResult_t candidates[FFB_CUDA_CANDIDATES]) {
+  int found = 0, count = 0;
+  if (!describe_preference(device, key, mask, d->preference))
+    return -1;
+  if (cublasLtMatmulAlgoGetHeuristic(device->host->blas, d->operation, d->a, d->b, d->c, d->c, d->preference,
+                                     FFB_CUDA_CANDIDATES, candidates, &found) != CUBLAS_STATUS_SUCCESS)
+    return 0;
+  for (int i = 0; i < found; i++)
+    if (candidates[i].state == CUBLAS_STATUS_SUCCESS && (key->integer || !on_tensor_cores(&candidates[i].algo)))
+      candidates[count++] = candidates[i];
+  return count;
+}
+
 static bool choose(struct ffb_device *device, const struct ffb_cuda_product *product, struct descriptions *d,
                    struct ffb_cuda_product_choice *choice) {
   cublasLtMatmulHeuristicResult_t candidates[FFB_CUDA_CANDIDATES];
-  struct ffb_cuda_host *host = device->host;
-  int found = 0, count = 0;
+  const struct ffb_cuda_host *host = device->host;
+  uint64_t kind = product->integer ? CUBLASLT_NUMERICAL_IMPL_FLAGS_TENSOR_OP_MASK : CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA;
   float milliseconds = -1;
-  if (!describe_preference(device, &choice->key, d))
+  if (!check(device, cublasLtMatmulPreferenceCreate(&d->preference), "cublasLtMatmulPreferenceCreate"))
     return false;
-  cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(host->blas, d->operation, d->a, d->b, d->c, d->c,
-                                                         d->preference, FFB_CUDA_CANDIDATES, candidates, &found);
-  for (int i = 0; status == CUBLAS_STATUS_SUCCESS && i < found; i++)
-    if (candidates[i].state == CUBLAS_STATUS_SUCCESS && is_kind(&candidates[i].algo, product->integer))
-      candidates[count++] = candidates[i];
+  int count = list(device, &choice->key, d, ~(uint64_t)CUBLASLT_NUMERICAL_IMPL_FLAGS_OP_TYPE_MASK | kind, candidates);
+  if (count == 0) /* what the library does not classify is classified here */
+    count = list(device, &choice->key, d, UINT64_MAX, candidates);
+  if (count < 0)
+    return false;
   choice->found = count > 0;
   if (!count) {
     snprintf(choice->text, sizeof choice->text, "none in cuBLASLt: a plain kernel");
@@ -241,7 +247,7 @@ static bool choose(struct ffb_device *device, const struct ffb_cuda_product *pro
   if ((product->integer || host->search) && !product->accumulate && !host->capturing)
     best = search(device, product, d, candidates, count, &milliseconds);
   choice->algorithm = candidates[best].algo;
-  choice->tensor_cores = product->integer;
+  choice->tensor_cores = product->integer && on_tensor_cores(&choice->algorithm);
   say_choice(choice, milliseconds, count);
   return true;
 }
