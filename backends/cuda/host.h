@@ -80,8 +80,8 @@ bool ffb_cuda_synchronise(struct ffb_device *device);
 
 bool ffb_cuda_capture_begin(struct ffb_device *device);
 void *ffb_cuda_capture_end(struct ffb_device *device, bool keep);
-bool ffb_cuda_replay(struct ffb_device *device, void *captured);
-void ffb_cuda_forget(struct ffb_device *device, void *captured);
+bool ffb_cuda_replay(struct ffb_device *device, void *program);
+void ffb_cuda_forget(struct ffb_device *device, void *program);
 
 /* ---- multiply.c ------------------------------------------------------------------------------------------------- */
 
