@@ -33,6 +33,23 @@ OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma
 LUA_CFLAGS := -I$(SYSROOT)/usr/include/lua5.4
 LUA_LIBS := -llua5.4
 
+# CUDA: an object of its own, where the toolkit is found; CUDA=0 leaves it out. cuBLASLt is needed, cuDNN is used where
+# it is there. An sm_87 of its own (make JETSON=1) keeps to what JetPack 5's CUDA 11.4 knows.
+CUDA ?= 1
+JETSON ?=
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc)))
+NVCC := $(if $(filter-out 0,$(CUDA)),$(if $(SANITIZE)$(SYSROOT),,$(if $(CUDA_HOME),$(wildcard $(CUDA_HOME)/bin/nvcc))))
+CUDA_LIBRARIES := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
+CUDA_CUDNN := $(firstword $(wildcard $(CUDA_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/$(ARCH)-linux-gnu/cudnn.h))
+CUDA_ARCHITECTURES := $(if $(JETSON),87,80 86 89 90)
+CUDA_NEWEST := $(lastword $(CUDA_ARCHITECTURES))
+CUDA_CODE := $(foreach a,$(CUDA_ARCHITECTURES),-gencode=arch=compute_$(a),code=sm_$(a)) -gencode=arch=compute_$(CUDA_NEWEST),code=compute_$(CUDA_NEWEST)
+# As for the processor: no fused multiply-add, so that a kernel gives the bits that backend.h says.
+NVCCFLAGS := -std=c++17 -O3 -fmad=false -I. -Werror=all-warnings -Xcompiler=-fPIC,-Wall,-Wextra,-ffp-contract=off $(CUDA_CODE)
+CUDA_SOURCES := $(wildcard backends/cuda/*.c)
+CUDA_KERNELS := $(wildcard backends/cuda/*.cu)
+BACKEND_OBJECTS := $(if $(NVCC),$(BUILD)/backends/cuda.so)
+
 ENGINE_SOURCES := $(wildcard base/*.c nn/*.c models/*.c datasets/*.c algorithms/backprop/*.c backends/*.c backends/reference/*.c backends/cpu/*.c)
 HARNESS_SOURCES := $(filter-out harness/main.c,$(wildcard harness/*.c harness/meters/*.c))
 TRAINERS := bp_fp32 bp_int8 bp_ui8 bp_gdai8 ff_int8
@@ -48,7 +65,7 @@ READY := build/.dependencies
 
 .PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report reference check format install-dependencies search doctor
 .DELETE_ON_ERROR:
-all: $(PROGRAM) $(TRAINER_OBJECTS)
+all: $(PROGRAM) $(TRAINER_OBJECTS) $(BACKEND_OBJECTS)
 
 $(READY): scripts/setup
 	@mkdir -p build
@@ -109,10 +126,38 @@ $(BUILD)/trainers/%.so: $(ENGINE)
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--version-script=scripts/trainer.map -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -lm
 $(foreach name,$(TRAINERS),$(eval $(BUILD)/trainers/$(name).so: $(call objects,$(wildcard algorithms/$(name)/*.c)) scripts/trainer.map))
 
+$(BUILD)/objects/%.cu.o: %.cu $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  NVCC $@")
+	$(Q)$(NVCC) -ccbin $(CC) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+CFLAGS_backends_cuda := -isystem $(CUDA_HOME)/include $(if $(CUDA_CUDNN),-DFFB_CUDA_CUDNN)
+$(BUILD)/backends/cuda.so: $(call objects,$(CUDA_SOURCES)) $(CUDA_KERNELS:%=$(BUILD)/objects/%.o) $(ENGINE) scripts/backend.map
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs -Wl,--version-script=scripts/backend.map -Wl,-rpath,'$$ORIGIN/..' -Wl,-rpath,$(CUDA_LIBRARIES) \
+	  $(filter %.o,$^) -o $@ -L$(BUILD) -lffbench -L$(CUDA_LIBRARIES) -lcublasLt $(if $(CUDA_CUDNN),-lcudnn) -lcudart_static -lstdc++ -lm -lrt -ldl -lpthread
+
 $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
+EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c
+EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
+EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation)
+EMULATED_FLAGS := -DFFB_CUDA_EMULATED -DFFB_CUDA_PIECE_BYTES=16384 -DFFB_CUDA_S32_TERMS=160 -Itests/cuda_emulator -Wno-unknown-pragmas
+$(BUILD)/emulated/%.c.o: %.c $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC   $@")
+	$(Q)$(CC) $(CFLAGS) $(EMULATED_FLAGS) -c $< -o $@
+$(BUILD)/emulated/%.o: % $(READY)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CXX  $@")
+	$(Q)$(CXX) -std=c++17 $(filter-out -std=c11 -Wpedantic,$(CFLAGS)) $(EMULATED_FLAGS) -x c++ -c $< -o $@
+$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
@@ -129,7 +174,7 @@ ifeq ($(SANITIZE),thread)
 test: all $(THREAD_TESTS:%=$(BUILD)/tests/%) $(TEST_PLUGINS)
 	@OMP_THREAD_LIMIT=1 scripts/run-tests $(BUILD) $(THREAD_TESTS)
 else
-test: all $(TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about five minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 endif
 
@@ -195,8 +240,8 @@ search: all  ## search learning rates on the validation split, the same budget f
 doctor: all  ## what this machine can and cannot measure
 	@$(PROGRAM) doctor
 
-format:  ## clang-format every C file
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+format:  ## clang-format every C and CUDA file
+	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs clang-format -i
 install-dependencies: $(READY)  ## install what is missing, nothing else
 clean:  ## remove what was built; results stay
 	rm -rf build
@@ -205,4 +250,4 @@ help:  ## this list
 	@sed -n 's/^\([a-z0-9%-]*\):.*##  *\(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
 	@echo "  PROFILE=smoke|quick|paper|reference  SANITIZE=address,undefined or thread  NO_INSTALL=1  RUN_OPTIONS='--only algorithm=bp_fp32'"
 
--include $(shell find $(BUILD)/objects -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/objects $(BUILD)/emulated -name '*.d' 2>/dev/null)

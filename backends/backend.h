@@ -807,17 +807,27 @@ struct ffb_device_request {
 /* Facts for the record, as name and value: library versions, the INT8 kernel chosen and why, threads. */
 typedef void ffb_describe_function(void *to, const char *name, const char *value);
 
-enum { FFB_BACKEND_MAGIC = 0x46464242, FFB_BACKEND_VERSION = 1 };
+/* What all programs together use of a device's memory. */
+struct ffb_device_memory {
+  size_t total, used_first, used_peak; /* bytes; when the device was opened, and at most since */
+  bool shared;                         /* with the processor: the same bytes are in the resident peak */
+};
+
+enum { FFB_BACKEND_MAGIC = 0x46464242, FFB_BACKEND_VERSION = 2 };
 
 struct ffb_backend {
   uint32_t magic, version;
   size_t size; /* of this struct */
   const char *name, *description;
 
+  /* Optional: whether a device is there, at little cost; else one line in message (size bytes). */
+  bool (*available)(char *message, size_t size);
   /* False with one line in message (size bytes) when the device is not there. */
   bool (*open)(struct ffb_device **device, const struct ffb_device_request *request, char *message, size_t size);
   void (*close)(struct ffb_device *device);
   void (*describe)(struct ffb_device *device, ffb_describe_function *say, void *to);
+  /* Optional: null where a device's memory is the processor's and nothing else. False where it cannot be read. */
+  bool (*memory)(struct ffb_device *device, struct ffb_device_memory *memory);
 
   /* The arena: one zeroed block, aligned to 64 bytes at least; null when it cannot be had. */
   void *(*allocate)(struct ffb_device *device, size_t bytes);
@@ -832,6 +842,14 @@ struct ffb_backend {
   /* Why the last operation failed, one line. */
   const char *(*failure)(struct ffb_device *device);
 
+  /* Optional, all four or none. Operators called between begin and end are recorded, not run; replay runs what was
+   * recorded, over the same addresses. End is called after every begin that succeeded; without keep, or where the
+   * device cannot replay what was called, it gives null, and the calls are made one by one as before. */
+  bool (*capture_begin)(struct ffb_device *device);
+  void *(*capture_end)(struct ffb_device *device, bool keep);
+  bool (*replay)(struct ffb_device *device, void *captured);
+  void (*forget)(struct ffb_device *device, void *captured);
+
   /* Null where an optional slot is not filled. Return false on failure (out of memory, launch error). */
   bool (*operators[FFB_OPERATOR_COUNT])(struct ffb_device *device, const union ffb_arguments *arguments);
 };
@@ -841,8 +859,15 @@ extern const struct ffb_backend ffb_backend_cpu;
 
 const char *ffb_operator_name(enum ffb_operator operation);
 bool ffb_operator_optional(enum ffb_operator operation);
-/* Backends that are built in, by name or by number; null when there is none. */
+/* Backends by name or by number: those that are built in, then those whose object lies beside the engine and can be
+ * opened (backends/cuda.so). Null when there is none. */
 const struct ffb_backend *ffb_backend_find(const char *name);
 const struct ffb_backend *ffb_backend_at(size_t index);
+/* The best that has a device here: what computes where nothing else is asked for. */
+const struct ffb_backend *ffb_backend_default(void);
+/* Backends that are objects of their own, by number, whether they can be opened or not; null when there is none. */
+const char *ffb_backend_loadable(size_t index);
+/* Why one of them cannot be opened, one line; null where it can be, or where there is none of that name. */
+const char *ffb_backend_problem(const char *name);
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef FFBENCH_BACKENDS_EXPONENTIAL_H
 #define FFBENCH_BACKENDS_EXPONENTIAL_H
 
+#include "base/qualifier.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,7 +30,7 @@
 #define FFB_EXPONENTIAL_P3 0x1.1239ecp-7f
 #define FFB_EXPONENTIAL_P4 0x1.6a242p-10f
 
-static inline float ffb_exponential(float x) {
+static inline FFB_DEVICE float ffb_exponential(float x) {
   float shifted = x * FFB_EXPONENTIAL_LOG2_E + FFB_EXPONENTIAL_ROUNDER;
   float n = shifted - FFB_EXPONENTIAL_ROUNDER;
   float r = (x - n * FFB_EXPONENTIAL_LN2_HIGH) - n * FFB_EXPONENTIAL_LN2_LOW;
@@ -47,7 +49,7 @@ static inline float ffb_exponential(float x) {
   return x <= FFB_EXPONENTIAL_HIGHEST ? value : x + INFINITY;
 }
 
-static inline float ffb_sigmoid(float x) {
+static inline FFB_DEVICE float ffb_sigmoid(float x) {
   return 1 / (1 + ffb_exponential(-x));
 }
 

@@ -5,12 +5,14 @@
 #ifndef FFBENCH_BACKENDS_REDUCE_H
 #define FFBENCH_BACKENDS_REDUCE_H
 
+#include "base/qualifier.h"
+
 #include <stdint.h>
 
 enum { FFB_REDUCE_LANES = 16 };
 
 /* Sum of the partial sums; lane[] is spent. */
-static inline float ffb_reduce_lanes(float lane[FFB_REDUCE_LANES]) {
+static inline FFB_DEVICE float ffb_reduce_lanes(float lane[FFB_REDUCE_LANES]) {
   for (int width = FFB_REDUCE_LANES / 2; width; width /= 2) {
     for (int i = 0; i < width; i++)
       lane[i] += lane[i + width];
@@ -18,7 +20,7 @@ static inline float ffb_reduce_lanes(float lane[FFB_REDUCE_LANES]) {
   return lane[0];
 }
 
-static inline float ffb_reduce_dot(const float *x, const float *y, int64_t n) {
+static inline FFB_DEVICE float ffb_reduce_dot(const float *x, const float *y, int64_t n) {
   float lane[FFB_REDUCE_LANES] = {0};
   int64_t whole = n - n % FFB_REDUCE_LANES;
   for (int64_t j = 0; j < whole; j += FFB_REDUCE_LANES) {
@@ -30,7 +32,7 @@ static inline float ffb_reduce_dot(const float *x, const float *y, int64_t n) {
   return ffb_reduce_lanes(lane);
 }
 
-static inline float ffb_reduce_sum_squares(const float *x, int64_t n) {
+static inline FFB_DEVICE float ffb_reduce_sum_squares(const float *x, int64_t n) {
   return ffb_reduce_dot(x, x, n);
 }
 

@@ -5,6 +5,8 @@
 #ifndef FFBENCH_BASE_RANDOM_H
 #define FFBENCH_BASE_RANDOM_H
 
+#include "base/qualifier.h"
+
 #include <stdint.h>
 
 /* What a draw is for. Tensor-specific purposes add the tensor's number: FFB_PURPOSE_TENSOR + id. */
@@ -21,7 +23,8 @@ enum ffb_purpose {
 
 /* The four 32-bit words of block `block` of the stream (seed, purpose, step).
  * Key = the 64-bit seed; counter = {block low, block high, purpose, step}. */
-static inline void ffb_philox(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block, uint32_t out[4]) {
+static inline FFB_DEVICE void ffb_philox(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block,
+                                         uint32_t out[4]) {
   uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32), c2 = purpose, c3 = step;
   uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
   for (int round = 0; round < 10; round++) {
@@ -41,27 +44,27 @@ static inline void ffb_philox(uint64_t seed, uint32_t purpose, uint32_t step, ui
 }
 
 /* Word `index` of a stream: element i uses word i % 4 of block i / 4. */
-static inline uint32_t ffb_random_bits(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
+static inline FFB_DEVICE uint32_t ffb_random_bits(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
   uint32_t words[4];
   ffb_philox(seed, purpose, step, index / 4, words);
   return words[index % 4];
 }
 
 /* Uniform in [0, 1) with 24 bits, so that every value is exact in FP32. */
-static inline float ffb_random_uniform(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
+static inline FFB_DEVICE float ffb_random_uniform(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
   return (float)(ffb_random_bits(seed, purpose, step, index) >> 8) * 0x1p-24f;
 }
 
 /* The draw of stochastic rounding, in (0, 1) and exact in FP32: element i uses half-word i % 8 of block i / 8, the low
  * half of a word first. 16 bits are enough: the mean of what is rounded is off by at most 2^-17 of a quantum. */
-static inline float ffb_random_rounding(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
+static inline FFB_DEVICE float ffb_random_rounding(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index) {
   uint32_t word = ffb_random_bits(seed, purpose, step, index / 2);
   return ((float)(index % 2 ? word >> 16 : word & 0xFFFFu) + 0.5f) * 0x1p-16f;
 }
 
 /* Uniform in 0 .. bound-1 (multiply-shift; bias below 2^-32 * bound). */
-static inline uint32_t ffb_random_below(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index,
-                                        uint32_t bound) {
+static inline FFB_DEVICE uint32_t ffb_random_below(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t index,
+                                                   uint32_t bound) {
   return (uint32_t)(((uint64_t)ffb_random_bits(seed, purpose, step, index) * bound) >> 32);
 }
 

@@ -24,7 +24,7 @@ static const char *const standard[] = {"bp_fp32",  "bp_int8", "bp_ui8",
 enum { STANDARD = sizeof standard / sizeof *standard };
 
 struct request {
-  const char *model, *dataset, *serve;
+  const char *model, *dataset, *backend, *serve;
   int64_t rounds, steps;
 };
 
@@ -40,6 +40,10 @@ static const struct ffb_option options[] = {
      .type = FFB_OPTION_STRING,
      .offset = REQUEST(dataset),
      .help = "data; else synthetic_digits for the MLP and synthetic_shapes for the others"},
+    {.name = "backend",
+     .type = FFB_OPTION_STRING,
+     .offset = REQUEST(backend),
+     .help = "what computes (\"ffbench list backends\"); else the best there is"},
     {.name = "rounds",
      .type = FFB_OPTION_INTEGER,
      .offset = REQUEST(rounds),
@@ -93,6 +97,8 @@ static bool set_options(struct run_config *config, const struct request *request
     if (!ffb_option_set(run_options, config, "steps", fields[i][0], fields[i][1], error))
       return false;
   }
+  if (request->backend && !ffb_option_set(run_options, config, "steps", "backend", request->backend, error))
+    return false;
   config->batch = BATCH;
   config->threads = THREADS;
   config->train_limit = RECORDS;
@@ -193,18 +199,19 @@ static void print_row(const struct contestant *c, size_t rounds, double baseline
   int64_t macs = c->count.mac_f32 + c->count.mac_s8;
   double rate = (double)macs / (times.median / 1e3), peak = c->count.mac_s8 ? peak_s8 : peak_f32;
   printf("%-26s %8.3f %8.3f %9.1f %9.1f %8.1f %%   %s %8.2f\n", c->title, times.median, times.minimum,
-         (double)macs / 1e6, rate / 1e9, 100 * 2 * rate / peak, c->count.mac_s8 ? "INT8" : "FP32",
+         (double)macs / 1e6, rate / 1e9, peak > 0 ? 100 * 2 * rate / peak : 0, c->count.mac_s8 ? "INT8" : "FP32",
          times.median / baseline);
 }
 
 static bool print_table(const struct contestant *contestants, size_t rounds, struct ffb_error *error) {
-  double peak_f32 = ffb_cpu_peak_f32(THREADS), peak_s8 = ffb_cpu_peak_s8(THREADS);
+  const struct parts *parts = &contestants[0].assembly.parts;
+  bool known = strcmp(parts->backend->name, "cpu") == 0;
+  double peak_f32 = known ? ffb_cpu_peak_f32(THREADS) : 0, peak_s8 = known ? ffb_cpu_peak_s8(THREADS) : 0;
   struct meter_times first;
   if (!meter_times_summary(contestants[0].medians, rounds, &first, error))
     return false;
-  const struct parts *parts = &contestants[0].assembly.parts;
-  printf("%s on %s, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n", parts->model->name,
-         parts->dataset->name, BATCH, THREADS, peak_f32 / 1e9, peak_s8 / 1e9);
+  printf("%s on %s, backend %s, batch %d, %d threads; peak FP32 %.0f GFLOP/s, INT8 %.0f GOP/s (measured)\n",
+         parts->model->name, parts->dataset->name, parts->backend->name, BATCH, THREADS, peak_f32 / 1e9, peak_s8 / 1e9);
   printf("%-26s %8s %8s %9s %9s %10s %6s %8s\n", "algorithm", "ms/step", "fastest", "MMAC/step", "GMAC/s", "of peak",
          "type", "/bp_fp32");
   for (int i = 0; i < STANDARD; i++)

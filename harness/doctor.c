@@ -92,6 +92,13 @@ static void examine_backends(void) {
     backend->close(device);
     say_peaks(backend);
   }
+  for (size_t i = 0; ffb_backend_loadable(i); i++) {
+    const char *name = ffb_backend_loadable(i), *problem = ffb_backend_problem(name);
+    if (problem) {
+      printf("\nbackend %s\n", name);
+      say("not usable", "%s", problem);
+    }
+  }
 }
 
 static void count_trainer(void *to, const char *path, const struct ffb_trainer *trainer, const char *problem) {
@@ -163,9 +170,10 @@ static void describe_meter(const struct meter *meter, const struct meter_system 
     describe_second(*second, system);
 }
 
-/* No backend here works on a graphics card, so its meter does not count. */
+/* A graphics card's meter counts where work goes to it unless something else is asked for. */
 static void examine_meters(struct findings *findings) {
   struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  bool on_gpu = strcmp(ffb_backend_default()->name, "cuda") == 0;
   puts("\nenergy meters");
   for (const struct meter *const *meter = meter_list(); *meter; meter++) {
     struct meter_report report;
@@ -177,7 +185,7 @@ static void examine_meters(struct findings *findings) {
       continue;
     }
     describe_meter(*meter, &system, &report);
-    if ((*meter)->scope == METER_GPU)
+    if ((*meter)->scope == METER_GPU && !on_gpu)
       continue;
     if (!findings->energy)
       snprintf(findings->energy_source, sizeof findings->energy_source, "%s", report.properties.source);

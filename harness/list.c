@@ -41,10 +41,20 @@ static bool list_datasets(struct ffb_error *error) {
   return true;
 }
 
+static void print_backend(const struct ffb_backend *backend) {
+  char problem[256];
+  print_entry(backend->name, backend->description);
+  if (backend->available && !backend->available(problem, sizeof problem))
+    printf("  %-18s (not usable) %s\n", "", problem);
+}
+
 static bool list_backends(struct ffb_error *error) {
   (void)error;
   for (size_t i = 0; ffb_backend_at(i); i++)
-    print_entry(ffb_backend_at(i)->name, ffb_backend_at(i)->description);
+    print_backend(ffb_backend_at(i));
+  for (size_t i = 0; ffb_backend_loadable(i); i++)
+    if (ffb_backend_problem(ffb_backend_loadable(i)))
+      printf("  %-18s (not usable) %s\n", ffb_backend_loadable(i), ffb_backend_problem(ffb_backend_loadable(i)));
   return true;
 }
 

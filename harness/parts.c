@@ -62,7 +62,7 @@ static const struct ffb_dataset_kind *find_dataset(const char *name, struct ffb_
 }
 
 static const struct ffb_backend *find_backend(const char *name, struct ffb_error *error) {
-  const struct ffb_backend *backend = name ? ffb_backend_find(name) : ffb_backend_at(0);
+  const struct ffb_backend *backend = name ? ffb_backend_find(name) : ffb_backend_default();
   const char *names[NAMES];
   size_t count = 0;
   if (backend)
@@ -71,7 +71,11 @@ static const struct ffb_backend *find_backend(const char *name, struct ffb_error
     names[count] = ffb_backend_at(count)->name;
     count++;
   }
-  unknown("backend", name ? name : "", names, count, error);
+  if (name && ffb_backend_problem(name))
+    ffb_fail(error, "the backend %s cannot be used here: %s; or choose another with --backend", name,
+             ffb_backend_problem(name));
+  else
+    unknown("backend", name ? name : "", names, count, error);
   return NULL;
 }
 

@@ -55,9 +55,11 @@ static json_t *describe_trainer(const struct assembly *assembly) {
 }
 
 static json_t *list_environment(void) {
-  static const char *const names[] = {"OMP_NUM_THREADS",   "OMP_PROC_BIND",      "OPENBLAS_NUM_THREADS",
-                                      "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "FFBENCH_SYSFS",
-                                      "FFBENCH_CPU_ISA",   "OMP_WAIT_POLICY",    "GOMP_SPINCOUNT"};
+  static const char *const names[] = {
+      "OMP_NUM_THREADS",     "OMP_PROC_BIND",       "OPENBLAS_NUM_THREADS",      "OPENBLAS_CORETYPE",
+      "ONEDNN_MAX_CPU_ISA",  "FFBENCH_SYSFS",       "FFBENCH_CPU_ISA",           "OMP_WAIT_POLICY",
+      "GOMP_SPINCOUNT",      "FFBENCH_CUDA_SEARCH", "FFBENCH_CUDA_CONVOLUTIONS", "CUDA_VISIBLE_DEVICES",
+      "NVIDIA_TF32_OVERRIDE"};
   json_t *object = json_object();
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (getenv(names[i]))

@@ -32,6 +32,8 @@ struct ffb_program {
   size_t call_count, call_capacity;
   struct planned **tensors;
   size_t tensor_count, tensor_capacity;
+  bool warm, uncapturable;     /* ran once; will not be captured */
+  void *captured;              /* by the backend; null before */
   size_t extent;               /* bytes of the transient region that it needs */
   struct ffb_memory_peak peak; /* of the transient tensors alone */
 };
@@ -98,6 +100,9 @@ struct ffb_plan *ffb_plan_create(const struct ffb_backend *backend, struct ffb_d
 void ffb_plan_destroy(struct ffb_plan *plan) {
   if (!plan)
     return;
+  for (size_t i = 0; i < plan->program_count; i++)
+    if (plan->programs[i]->captured)
+      plan->backend->forget(plan->device, plan->programs[i]->captured);
   if (plan->arena)
     plan->backend->release(plan->device, plan->arena);
   for (size_t i = 0; i < plan->program_count; i++) {
@@ -395,8 +400,10 @@ bool ffb_plan_finish(struct ffb_plan *plan, struct ffb_error *error) {
   plan->arena_bytes = plan->persistent_bytes + extent;
   plan->arena = plan->backend->allocate(plan->device, plan->arena_bytes ? plan->arena_bytes : ALIGNMENT);
   if (!plan->arena)
-    return ffb_fail(error, "backend %s: no room for an arena of %zu bytes: lower --batch", plan->backend->name,
-                    plan->arena_bytes);
+    return ffb_fail(error, "backend %s: no room for an arena of %zu bytes: lower --batch%s%s%s", plan->backend->name,
+                    plan->arena_bytes, plan->backend->memory ? " (" : "",
+                    plan->backend->memory ? plan->backend->failure(plan->device) : "",
+                    plan->backend->memory ? ")" : "");
   plan->finished = true;
   set_addresses(plan);
   return zero_persistent(plan, error);
@@ -437,10 +444,8 @@ static bool poison(struct ffb_program *program, struct ffb_error *error) {
   return true;
 }
 
-bool ffb_program_run(struct ffb_program *program, struct ffb_error *error) {
+static bool run_calls(struct ffb_program *program, struct ffb_error *error) {
   struct ffb_plan *plan = program->plan;
-  if (plan->poison && !poison(program, error))
-    return false;
   for (size_t i = 0; i < program->call_count; i++) {
     const struct call *call = &program->calls[i];
     if (!plan->backend->operators[call->operation](plan->device, &call->arguments))
@@ -450,6 +455,37 @@ bool ffb_program_run(struct ffb_program *program, struct ffb_error *error) {
       plan->observer(plan->observer_to, program, i, call->operation);
   }
   return true;
+}
+
+static bool capture(struct ffb_program *program) {
+  struct ffb_plan *plan = program->plan;
+  struct ffb_error ignored;
+  if (!plan->backend->capture_begin(plan->device))
+    return false;
+  bool good = run_calls(program, &ignored);
+  program->captured = plan->backend->capture_end(plan->device, good);
+  return program->captured != NULL;
+}
+
+/* The first run may still choose algorithms and take memory, so the second is captured. An observer, and poisoned
+ * memory, need the calls one by one. */
+bool ffb_program_run(struct ffb_program *program, struct ffb_error *error) {
+  struct ffb_plan *plan = program->plan;
+  if (plan->poison && !poison(program, error))
+    return false;
+  if (!plan->backend->capture_begin || plan->observer || plan->poison || program->uncapturable)
+    return run_calls(program, error);
+  if (!program->warm) {
+    program->warm = run_calls(program, error);
+    return program->warm;
+  }
+  if (!program->captured && !capture(program)) {
+    program->uncapturable = true;
+    return run_calls(program, error);
+  }
+  return plan->backend->replay(plan->device, program->captured) ||
+         ffb_fail(error, "backend %s: program %s: %s", plan->backend->name, program->name,
+                  plan->backend->failure(plan->device));
 }
 
 void ffb_plan_observe(struct ffb_plan *plan, ffb_program_observer *observer, void *to) {

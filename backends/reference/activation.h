@@ -4,8 +4,9 @@
 
 #include "backends/backend.h"
 #include "backends/exponential.h"
+#include "base/qualifier.h"
 
-static inline float ffb_activation(enum ffb_activation kind, float x) {
+static inline FFB_DEVICE float ffb_activation(enum ffb_activation kind, float x) {
   switch (kind) {
   case FFB_ACTIVATION_RELU:
     return x < 0 ? 0 : x;
@@ -22,14 +23,14 @@ static inline float ffb_activation(enum ffb_activation kind, float x) {
 }
 
 /* Whether a ReLU that took x, or gave it, lets a gradient pass. */
-static inline bool ffb_activation_passes(enum ffb_activation kind, float x) {
+static inline FFB_DEVICE bool ffb_activation_passes(enum ffb_activation kind, float x) {
   if (kind == FFB_ACTIVATION_RELU)
     return x > 0;
   return kind != FFB_ACTIVATION_RELU6 || (x > 0 && x < 6);
 }
 
 /* g * activation'; v is what ACTIVATE_GRADIENT takes: the input of a SiLU, else the output. */
-static inline float ffb_activation_gradient(enum ffb_activation kind, float g, float v) {
+static inline FFB_DEVICE float ffb_activation_gradient(enum ffb_activation kind, float g, float v) {
   if (kind == FFB_ACTIVATION_SILU) {
     float s = ffb_sigmoid(v);
     return g * (s * (1 + v * (1 - s)));

@@ -22,3 +22,12 @@ json_t *peaks_json(const struct peaks *peaks) {
   (void)peaks;
   return json_null();
 }
+
+const struct ffb_backend *ffb_backend_default(void) {
+  return &ffb_backend_reference;
+}
+
+const char *ffb_backend_problem(const char *name) {
+  (void)name;
+  return NULL;
+}

@@ -1,0 +1,210 @@
+/* Whole trainers on a GPU, held against the CPU: test_device [backend]. Without a device all of it is skipped.
+ *
+ * Losses take exponentials from the device's own library, so a trainer's weights are near the CPU's and not always the
+ * same bits; operators alone are compared bit by bit in test_backends and its siblings. */
+#include "tests/trainer_cases.h"
+
+#define SMALL .height = 16, .width = 16, .channels = 3, .batch = 4, .records = 10
+
+enum { STEPS = 9, SKIPPED_STATUS = 77 };
+
+static const struct ffb_backend *device;
+
+static const struct recipe perceptrons[] = {
+    {.algorithm = "bp_fp32", .bias = true},
+    {.algorithm = "bp_int8", .bias = true},
+    {.algorithm = "bp_int8", .options = "weights=int8"},
+    {.algorithm = "bp_ui8", .options = "search_period=2"},
+    {.algorithm = "bp_gdai8", .options = "search_period=2 segments=2"},
+    {.algorithm = "ff_int8", .options = "lambda_step=0.5"},
+    {.algorithm = "ff_int8", .options = "lookahead=chain weights=int8"},
+    {.algorithm = "ff_int8", .options = "negatives=hard preset=paper"},
+    {.algorithm = "ff_int8", .options = "preset=one_pass"},
+};
+static const struct recipe convolutional[] = {
+    {SMALL, .algorithm = "bp_fp32", .model = "resnet18", .model_options = "width=0.125"},
+    {SMALL, .algorithm = "bp_int8", .model = "resnet18", .model_options = "width=0.125 stem=cifar"},
+    {SMALL, .algorithm = "ff_int8", .model = "resnet18", .model_options = "width=0.0625"},
+    {SMALL, .algorithm = "bp_fp32", .model = "mobilenet_v2", .model_options = "width=0.1"},
+    {SMALL, .algorithm = "bp_ui8", .model = "mobilenet_v2", .model_options = "width=0.1", .options = "search_period=2"},
+    {SMALL, .algorithm = "ff_int8", .model = "mobilenet_v2", .model_options = "width=0.1"},
+    {SMALL, .algorithm = "bp_gdai8", .model = "efficientnet_b0",
+     .model_options = "width=0.1 squeeze_excitation=true stochastic_depth=0.3", .options = "search_period=2"},
+    {SMALL, .algorithm = "ff_int8", .model = "efficientnet_b0",
+     .model_options = "width=0.1 squeeze_excitation=true stochastic_depth=0.3"},
+};
+enum { RECIPES = COUNT_OF(perceptrons) + COUNT_OF(convolutional) };
+
+static struct records digits, images;
+
+static const struct recipe *recipe_at(size_t index, const struct records **records) {
+  bool perceptron = index < COUNT_OF(perceptrons);
+  *records = perceptron ? &digits : &images;
+  return perceptron ? &perceptrons[index] : &convolutional[index - COUNT_OF(perceptrons)];
+}
+
+static const char *name_of(const struct recipe *recipe) {
+  static char name[512];
+  snprintf(name, sizeof name, "%s %s: %s", recipe->model ? recipe->model : "mlp", recipe->algorithm,
+           recipe->options ? recipe->options : "");
+  return name;
+}
+
+static void make_on(struct subject *s, const struct recipe *recipe, const struct ffb_backend *backend) {
+  struct recipe changed = *recipe;
+  changed.backend = backend;
+  changed.seed = 3;
+  subject_make(s, &changed);
+}
+
+/* Of two trainers' tensors of a name, relative to the second. */
+static double distance(struct subject *a, struct subject *b, const char *name) {
+  float *x = content(a->plan, tensor_named(a->plan, name)), *y = content(b->plan, tensor_named(b->plan, name));
+  int64_t n = ffb_elements(tensor_named(a->plan, name));
+  double difference = 0, size = 0;
+  for (int64_t i = 0; i < n; i++) {
+    difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+    size += (double)y[i] * (double)y[i];
+  }
+  free(x);
+  free(y);
+  return sqrt(difference / (size > 0 ? size : 1));
+}
+
+/* ---- cases ------------------------------------------------------------------------------------------------------- */
+
+/* One step: over several, rounding to the other of two INT8 values drives trainers apart. */
+static void one_step_is_near_the_cpus(void **state) {
+  (void)state;
+  for (size_t i = 0; i < RECIPES; i++) {
+    const struct records *records;
+    const struct recipe *recipe = recipe_at(i, &records);
+    struct subject wanted, got;
+    make_on(&wanted, recipe, &ffb_backend_cpu);
+    make_on(&got, recipe, device);
+    train(&wanted, records, 0, 1);
+    train(&got, records, 0, 1);
+    for (size_t t = 0; t < ffb_plan_persistent_count(wanted.plan); t++) {
+      const struct ffb_tensor *tensor = ffb_plan_persistent_at(wanted.plan, t);
+      if (tensor->tag != FFB_TAG_WEIGHTS || tensor->type != FFB_F32)
+        continue;
+      double away = distance(&got, &wanted, tensor->name);
+      if (!(away < 2e-3))
+        fail_msg("%s: %s is %g away", name_of(recipe), tensor->name, away);
+    }
+    subject_end(&wanted);
+    subject_end(&got);
+  }
+}
+
+static void ignore_call(void *to, const struct ffb_program *program, size_t call, enum ffb_operator operation) {
+  (void)to, (void)program, (void)call, (void)operation;
+}
+
+/* Replayed programs, the same again, and the calls one by one, which an observer makes of them. */
+static void replay_gives_the_same_bits(void **state) {
+  (void)state;
+  for (size_t i = 0; i < RECIPES; i++) {
+    const struct records *records;
+    const struct recipe *recipe = recipe_at(i, &records);
+    struct subject subjects[3];
+    for (int k = 0; k < 3; k++) {
+      make_on(&subjects[k], recipe, device);
+      if (k == 2)
+        ffb_plan_observe(subjects[k].plan, ignore_call, NULL);
+      train(&subjects[k], records, 0, STEPS);
+      if (k > 0)
+        assert_same_state(&subjects[k], &subjects[0], name_of(recipe));
+    }
+    for (int k = 0; k < 3; k++)
+      subject_end(&subjects[k]);
+  }
+}
+
+struct facts {
+  long long products, on_tensor_cores;
+  bool refused;
+};
+
+static void note_fact(void *to, const char *name, const char *value) {
+  struct facts *facts = to;
+  if (strcmp(name, "int8_products") == 0)
+    facts->products = atoll(value);
+  if (strcmp(name, "int8_products_on_tensor_cores") == 0)
+    facts->on_tensor_cores = atoll(value);
+  facts->refused = facts->refused || strcmp(name, "not_captured") == 0;
+}
+
+static void int8_products_run_on_tensor_cores(void **state) {
+  (void)state;
+  for (size_t i = 0; i < RECIPES; i++) {
+    const struct records *records;
+    const struct recipe *recipe = recipe_at(i, &records);
+    struct facts after_some = {0}, after_more = {0};
+    struct subject s;
+    make_on(&s, recipe, device);
+    train(&s, records, 0, STEPS);
+    device->describe(s.device, note_fact, &after_some);
+    train(&s, records, STEPS, STEPS);
+    device->describe(s.device, note_fact, &after_more);
+    if (after_some.products != after_some.on_tensor_cores)
+      fail_msg("%s: %lld of %lld INT8 products ran on tensor cores", name_of(recipe), after_some.on_tensor_cores,
+               after_some.products);
+    assert_int_equal(after_some.products > 0, strcmp(recipe->algorithm, "bp_fp32") != 0);
+    /* Replayed steps count as those that were called. */
+    assert_int_equal(after_more.products, 2 * after_some.products);
+    if (after_more.refused)
+      fail_msg("%s: a program could not be captured", name_of(recipe));
+    subject_end(&s);
+  }
+}
+
+static void no_room_is_an_error_that_says_so(void **state) {
+  (void)state;
+  struct ffb_error error = {0};
+  struct ffb_device_memory memory;
+  struct subject s;
+  struct recipe recipe = {.algorithm = "bp_fp32", .hidden = "60000,60000", .batch = 4000000, .backend = device};
+  subject_begin(&s, &recipe);
+  assert_true(device->memory(s.device, &memory));
+  assert_true(memory.used_first > 0 && memory.used_first <= memory.used_peak && memory.used_peak <= memory.total);
+  assert_false(subject_create(&s, &error));
+  assert_mentions(&error, "--batch");
+  assert_mentions(&error, "MiB are free");
+  subject_end(&s);
+}
+
+static int make_records(void **state) {
+  (void)state;
+  records_make(&digits, 21, 4 * 12);
+  records_make(&images, 10, 16 * 16 * 3);
+  return 0;
+}
+
+static int free_records(void **state) {
+  (void)state;
+  records_free(&digits);
+  records_free(&images);
+  return 0;
+}
+
+int main(int count, char **names) {
+  const char *name = count > 1 ? names[1] : ffb_backend_loadable(0), *why = ffb_backend_problem(name);
+  char message[512];
+  device = ffb_backend_find(name);
+  if (device && device->available && !device->available(message, sizeof message))
+    why = message;
+  if (!device && !why)
+    why = "there is no backend of that name";
+  if (why) {
+    print_message("ok - trainers on backend %s # SKIP %s\n", name, why);
+    return count > 1 ? SKIPPED_STATUS : 0;
+  }
+  const struct CMUnitTest cases[] = {
+      cmocka_unit_test(one_step_is_near_the_cpus),
+      cmocka_unit_test(replay_gives_the_same_bits),
+      cmocka_unit_test(int8_products_run_on_tensor_cores),
+      cmocka_unit_test(no_room_is_an_error_that_says_so),
+  };
+  return cmocka_run_group_tests_name(name, cases, make_records, free_records);
+}

@@ -1,0 +1,167 @@
+/* Backends that are objects of their own: found beside the engine, checked, and named with the reason where they cannot
+ * be used. Each case runs the program in a folder that holds it, the engine, and what stands there for CUDA. */
+#include "tests/scratch.h"
+
+#include <jansson.h>
+
+#ifndef FFB_BUILD_DIRECTORY
+#define FFB_BUILD_DIRECTORY "build"
+#endif
+
+static char folder[256], output[65536];
+
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A command that has to succeed, in the folder. */
+static void shell(const char *format, ...) {
+  char command[2048];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(command, sizeof command, format, arguments);
+  va_end(arguments);
+  if (system(command))
+    fail_msg("%s failed", command);
+}
+
+/* Exit status of the folder's program; what it says is in `output`. */
+static int ffbench(const char *environment, const char *arguments) {
+  char command[2048];
+  snprintf(command, sizeof command, "cd %s && env -u FFB_FAKE OMP_WAIT_POLICY=passive %s ./ffbench %s 2>&1", folder,
+           environment, arguments);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  size_t length = fread(output, 1, sizeof output - 1, pipe);
+  output[length] = '\0';
+  int status = pclose(pipe);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static const char train[] = "train --algorithm bp_fp32 --dataset synthetic_digits --train-limit 64 --eval-limit 20 "
+                            "--epochs 1 --quiet --idle-seconds 0 --set model.hidden=16 ";
+
+static int trains(const char *environment, const char *more) {
+  char arguments[512];
+  snprintf(arguments, sizeof arguments, "%s %s", train, more);
+  return ffbench(environment, arguments);
+}
+
+static void assert_one_line(void) {
+  if (count_of(output, "\n") != 1)
+    fail_msg("\"%s\" is not one line", output);
+}
+
+static json_t *record(void) {
+  char path[512];
+  json_error_t error;
+  snprintf(path, sizeof path, "%s/record.json", folder);
+  json_t *object = json_load_file(path, 0, &error);
+  if (!object)
+    fail_msg("%s: %s", path, error.text);
+  return object;
+}
+
+/* ---- cases ------------------------------------------------------------------------------------------------------- */
+
+static void missing_object_is_said(void **state) {
+  (void)state;
+  shell("rm -rf %s/backends", folder);
+  assert_int_equal(ffbench("", "list backends"), 0);
+  assert_contains(output, "cuda               (not usable) it is not in this build");
+  assert_int_equal(trains("", "--backend cuda"), 1);
+  assert_contains(output, "the backend cuda cannot be used here: it is not in this build");
+  assert_one_line();
+  assert_int_equal(trains("", "--backend cudda"), 2);
+  assert_contains(output, "no backend \"cudda\"");
+  assert_int_equal(trains("", ""), 0); /* nothing else needs it */
+}
+
+static void broken_object_is_said(void **state) {
+  (void)state;
+  shell("mkdir -p %s/backends && echo nonsense > %s/backends/cuda.so", folder, folder);
+  assert_int_equal(trains("", "--backend cuda"), 1);
+  assert_contains(output, "backends/cuda.so: ");
+  assert_one_line();
+  assert_int_equal(trains("", ""), 0);
+  shell("cp %s/tests/plugins/no_symbol.so %s/backends/cuda.so", FFB_BUILD_DIRECTORY, folder);
+  assert_int_equal(trains("", "--backend cuda"), 1);
+  assert_contains(output, "exports no ffbench_backend");
+  shell("cp %s/tests/plugins/backend_fake.so %s/backends/cuda.so", FFB_BUILD_DIRECTORY, folder);
+  static const char *const wrongs[][2] = {{"magic", "holds no backend"},
+                                          {"version", "is of another version"},
+                                          {"size", "is of another version"},
+                                          {"name", "holds a backend of another name"}};
+  for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
+    char environment[64];
+    snprintf(environment, sizeof environment, "FFB_FAKE=%s", wrongs[i][0]);
+    assert_int_equal(trains(environment, "--backend cuda"), 1);
+    assert_contains(output, wrongs[i][1]);
+    assert_one_line();
+  }
+}
+
+static void missing_device_is_no_error_until_asked_for(void **state) {
+  (void)state;
+  shell("mkdir -p %s/backends && cp %s/tests/plugins/backend_fake.so %s/backends/cuda.so", folder, FFB_BUILD_DIRECTORY,
+        folder);
+  assert_int_equal(ffbench("FFB_FAKE=device", "list backends"), 0);
+  assert_contains(output, "made up for a test");
+  assert_contains(output, "(not usable) the made-up device is gone");
+  assert_int_equal(trains("FFB_FAKE=device", "--backend cuda"), 1);
+  assert_contains(output, "the made-up device is gone");
+  assert_one_line();
+  assert_int_equal(trains("FFB_FAKE=device", "--record record.json"), 0);
+  json_t *object = record();
+  const char *name =
+      json_string_value(json_object_get(json_object_get(json_object_get(object, "provenance"), "backend"), "name"));
+  assert_string_equal(name, "cpu");
+  assert_true(json_is_null(json_object_get(json_object_get(object, "memory"), "device")));
+  json_decref(object);
+  shell("rm %s/record.json*", folder);
+}
+
+/* The default where there is a driver and a device. Any object will do for the driver here: it is only looked for. */
+static void device_is_the_default(void **state) {
+  (void)state;
+  shell("mkdir -p %s/backends %s/driver && cp %s/tests/plugins/backend_fake.so %s/backends/cuda.so && "
+        "cp %s/tests/plugins/no_symbol.so %s/driver/libcuda.so.1",
+        folder, folder, FFB_BUILD_DIRECTORY, folder, FFB_BUILD_DIRECTORY, folder);
+  assert_int_equal(trains("LD_LIBRARY_PATH=driver", "--record record.json"), 0);
+  json_t *object = record(), *memory = json_object_get(json_object_get(object, "memory"), "device");
+  const char *name =
+      json_string_value(json_object_get(json_object_get(json_object_get(object, "provenance"), "backend"), "name"));
+  assert_string_equal(name, "cuda");
+  assert_int_equal(json_integer_value(json_object_get(memory, "total_bytes")), 4000);
+  assert_int_equal(json_integer_value(json_object_get(memory, "used_when_opened_bytes")), 1000);
+  assert_int_equal(json_integer_value(json_object_get(memory, "used_peak_bytes")), 3000);
+  assert_true(json_is_true(json_object_get(memory, "shared_with_processor")));
+  json_decref(object);
+  shell("rm %s/record.json*", folder);
+  /* Without the device, with the driver. */
+  assert_int_equal(trains("LD_LIBRARY_PATH=driver FFB_FAKE=device", ""), 0);
+}
+
+/* ---- the program ------------------------------------------------------------------------------------------------- */
+
+static int make_folder(void **state) {
+  (void)state;
+  if (scratch_make(folder, sizeof folder))
+    return -1;
+  shell("cp -r %s/ffbench %s/libffbench.so %s/trainers %s", FFB_BUILD_DIRECTORY, FFB_BUILD_DIRECTORY,
+        FFB_BUILD_DIRECTORY, folder);
+  return 0;
+}
+
+static int remove_folder(void **state) {
+  (void)state;
+  return scratch_remove(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest cases[] = {
+      cmocka_unit_test(missing_object_is_said),
+      cmocka_unit_test(broken_object_is_said),
+      cmocka_unit_test(missing_device_is_no_error_until_asked_for),
+      cmocka_unit_test(device_is_the_default),
+  };
+  return cmocka_run_group_tests(cases, make_folder, remove_folder);
+}
