@@ -158,7 +158,7 @@ fuzz: $(READY)  ## hostile files, records, command lines and scripts (libFuzzer)
 ci:  ## all that CI does: installs its tools, tests, lint, sanitizers, a smoke check
 	@bash .ci/run
 
-bench: all $(BENCHES)  ## products, convolutions and whole steps of every network, ratio to this machine's peaks
+bench: all $(BENCHES) $(BUILD)/tests/plugins/counting.so  ## products, convolutions and whole steps of every network, ratio to this machine's peaks
 	@scripts/bench $(BUILD)
 
 data:  ## download MNIST and CIFAR-10 into ./data, checked
