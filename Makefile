@@ -169,7 +169,7 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 .SECONDARY:
 
 # Those in which the harness has threads: batches made ahead, meters, the watch over heat and clocks; replay and experiments.
-THREAD_TESTS := test_loader test_meters test_second_reader test_baseline test_conditions test_run test_agreement test_program
+THREAD_TESTS ?= test_loader test_meters test_second_reader test_baseline test_conditions test_run test_agreement test_program
 ifeq ($(SANITIZE),thread)
 test: all $(THREAD_TESTS:%=$(BUILD)/tests/%) $(TEST_PLUGINS)
 	@OMP_THREAD_LIMIT=1 scripts/run-tests $(BUILD) $(THREAD_TESTS)
@@ -203,7 +203,7 @@ fuzz: $(READY)  ## hostile files, records, command lines and scripts (libFuzzer)
 ci:  ## all that CI does: installs its tools, tests, lint, sanitizers, a smoke check
 	@bash .ci/run
 
-bench: all $(BENCHES)  ## products, convolutions and whole steps of every network, ratio to this machine's peaks
+bench: all $(BENCHES) $(BUILD)/tests/plugins/counting.so  ## products, convolutions and whole steps of every network, ratio to this machine's peaks
 	@scripts/bench $(BUILD)
 
 data:  ## download MNIST and CIFAR-10 into ./data, checked

@@ -7,7 +7,8 @@
  * trainer together anew, so that neither side keeps the luckier addresses.
  *
  * The ratio is taken within a round; the table has the median over the rounds with its 95 % interval, from order
- * statistics. A run with a trainer that computes nothing shows what a step of the harness takes by itself. */
+ * statistics. What the harness does by itself is the difference of the two for a trainer that hardly computes
+ * (tests/plugins/counting.c), where no threads get into each other's way. */
 #include "base/memory.h"
 #include "harness/assembly.h"
 #include "harness/command_line.h"
@@ -66,7 +67,7 @@ static const struct ffb_option options[] = {
     {.name = "plugin",
      .type = FFB_OPTION_STRING,
      .offset = REQUEST(plugin),
-     .help = "trainer (.so) that computes nothing, for the harness's step by itself"},
+     .help = "trainer (.so) that hardly computes, for what the harness does by itself"},
     {.name = NULL},
 };
 
@@ -81,7 +82,6 @@ struct bench {
   char folder[PATH_BYTES];
   char meter[64];
   struct turn bare[MOST_ROUNDS], run[MOST_ROUNDS];
-  double ratios[MOST_ROUNDS];
 };
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
@@ -214,10 +214,10 @@ static bool take_steps(struct assembly *assembly, int64_t steps, struct turn *tu
   return good;
 }
 
-static bool play_bare(const struct bench *bench, struct turn *turn, struct ffb_error *error) {
+static bool play_bare(const struct bench *bench, const char *plugin, struct turn *turn, struct ffb_error *error) {
   struct run_config config;
   struct assembly assembly;
-  bool good = configure(&config, bench->request, NULL, error) && assembly_make(&assembly, &config, error);
+  bool good = configure(&config, bench->request, plugin, error) && assembly_make(&assembly, &config, error);
   if (good) {
     good = take_steps(&assembly, bench->request->steps, turn, error);
     assembly_free(&assembly);
@@ -254,15 +254,14 @@ static bool play_run(const struct bench *bench, const char *plugin, struct turn 
   return good;
 }
 
-static bool play_rounds(struct bench *bench, struct ffb_error *error) {
+static bool play_rounds(struct bench *bench, const char *plugin, struct ffb_error *error) {
   unsigned seed = 1;
   for (int64_t round = 0; round < bench->request->rounds; round++) {
     bool run_first = rand_r(&seed) & 1;
     for (int i = 0; i < 2; i++)
-      if (!(run_first == (i == 0) ? play_run(bench, NULL, &bench->run[round], error)
-                                  : play_bare(bench, &bench->bare[round], error)))
+      if (!(run_first == (i == 0) ? play_run(bench, plugin, &bench->run[round], error)
+                                  : play_bare(bench, plugin, &bench->bare[round], error)))
         return false;
-    bench->ratios[round] = bench->run[round].training / bench->bare[round].training;
   }
   return true;
 }
@@ -289,47 +288,63 @@ static int64_t values_outside(int64_t n) {
   }
 }
 
-static void print_ratio(struct bench *bench) {
-  int64_t n = bench->request->rounds, outside = values_outside(n);
-  double *ratios = bench->ratios;
-  qsort(ratios, (size_t)n, sizeof *ratios, by_value);
-  double median = n % 2 ? ratios[n / 2] : 0.5 * (ratios[n / 2 - 1] + ratios[n / 2]);
-  printf("run / bare        %.4f [%.4f, %.4f], 95 %% interval\n", median, ratios[outside - 1], ratios[n - outside]);
+/* Of run and bare in each round. */
+typedef double compare_turns(const struct turn *run, const struct turn *bare);
+
+static double ratio_of(const struct turn *run, const struct turn *bare) {
+  return run->training / bare->training;
+}
+static double difference_of(const struct turn *run, const struct turn *bare) {
+  return run->training - bare->training;
+}
+static double of_run(const struct turn *run, const struct turn *bare) {
+  (void)bare;
+  return run->training;
+}
+static double of_bare(const struct turn *run, const struct turn *bare) {
+  (void)run;
+  return bare->training;
+}
+static double rest_of_run(const struct turn *run, const struct turn *bare) {
+  (void)bare;
+  return run->rest;
 }
 
-static double median_of(const struct turn *turns, int64_t count, size_t field, struct ffb_error *error) {
+struct middle {
+  double median, low, high; /* the 95 % interval */
+};
+
+static struct middle middle_of(const struct bench *bench, compare_turns *compare) {
   double values[MOST_ROUNDS];
-  struct meter_times times;
-  for (int64_t i = 0; i < count; i++)
-    values[i] = *(const double *)(const void *)((const char *)&turns[i] + field);
-  return meter_times_summary(values, (size_t)count, &times, error) ? times.median : (double)NAN;
+  int64_t n = bench->request->rounds, outside = values_outside(n);
+  for (int64_t i = 0; i < n; i++)
+    values[i] = compare(&bench->run[i], &bench->bare[i]);
+  qsort(values, (size_t)n, sizeof *values, by_value);
+  return (struct middle){
+      .median = 0.5 * (values[(n - 1) / 2] + values[n / 2]), .low = values[outside - 1], .high = values[n - outside]};
 }
 
-static bool print_table(struct bench *bench, const struct machine_watch *watch, struct ffb_error *error) {
+static void print_table(const struct bench *bench, const struct machine_watch *watch) {
   const struct request *request = bench->request;
-  const size_t training = offsetof(struct turn, training), rest = offsetof(struct turn, rest);
   double steps = (double)request->steps;
-  double bare = median_of(bench->bare, request->rounds, training, error) / steps;
-  double run = median_of(bench->run, request->rounds, training, error) / steps;
+  struct middle ratio = middle_of(bench, ratio_of);
   struct machine_usage usage;
   printf("%s, MLP, batch %d, %lld threads: %lld rounds of %lld steps; %s\n", request->algorithm, BATCH,
          (long long)request->threads, (long long)request->rounds, (long long)request->steps, bench->meter);
   if (machine_watch_read(watch, &usage) && usage.capacity > 0)
     printf("other processes   %.1f %% of the machine meanwhile\n", 100 * usage.other / usage.capacity);
-  printf("bare step         %.1f us\n", 1e6 * bare);
-  printf("step in a run     %.1f us\n", 1e6 * run);
-  print_ratio(bench);
-  if (request->plugin) {
-    struct turn idle[3];
-    for (int i = 0; i < 3; i++)
-      if (!play_run(bench, request->plugin, &idle[i], error))
-        return false;
-    double alone = median_of(idle, 3, training, error) / steps;
-    printf("harness by itself %.2f us a step, %.2f %% of the bare step\n", 1e6 * alone, 100 * alone / bare);
-  }
+  printf("bare step         %.1f us\n", 1e6 * middle_of(bench, of_bare).median / steps);
+  printf("step in a run     %.1f us\n", 1e6 * middle_of(bench, of_run).median / steps);
+  printf("run / bare        %.4f [%.4f, %.4f], 95 %% interval\n", ratio.median, ratio.low, ratio.high);
   printf("once in a run     %.0f ms: network, trainer, data split, record and the files beside it\n",
-         1e3 * median_of(bench->run, request->rounds, rest, error));
-  return true;
+         1e3 * middle_of(bench, rest_of_run).median);
+}
+
+static void print_alone(const struct bench *bench, double bare) {
+  double unit = 1e6 / (double)bench->request->steps;
+  struct middle alone = middle_of(bench, difference_of);
+  printf("harness by itself %.2f us a step [%.2f, %.2f], %.2f %% of the bare step\n", unit * alone.median,
+         unit * alone.low, unit * alone.high, 100 * alone.median / bare);
 }
 
 static bool measure(const struct request *request, struct ffb_error *error) {
@@ -339,7 +354,12 @@ static bool measure(const struct request *request, struct ffb_error *error) {
   if (!make_folder(&bench, error))
     return false;
   machine_watch_start(&watch);
-  bool good = find_meter(&bench, error) && play_rounds(&bench, error) && print_table(&bench, &watch, error);
+  bool good = find_meter(&bench, error) && play_rounds(&bench, NULL, error);
+  if (good)
+    print_table(&bench, &watch);
+  double bare = good ? middle_of(&bench, of_bare).median : 1;
+  if (good && request->plugin && (good = play_rounds(&bench, request->plugin, error)))
+    print_alone(&bench, bare);
   nftw(bench.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
   return good;
 }

@@ -24,18 +24,23 @@ static void say(struct hearer *hearer, const char *part, enum agreement agreemen
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-/* A record may come from anywhere: what is not printable is written as JSON escapes. */
+/* A record may come from anywhere: most of what is not printable becomes a JSON escape. */
 static char *value_as_text(const json_t *value) {
   return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(VALUE_DIGITS));
+}
+
+/* Keys as they stand, and the delete character, which jansson leaves. */
+static void make_printable(char *text) {
+  for (; *text; text++)
+    if (!isprint((unsigned char)*text))
+      *text = '?';
 }
 
 static void describe(const char *path, const json_t *there, const json_t *here, char text[TEXT_BYTES]) {
   char *one = value_as_text(there), *other = here ? value_as_text(here) : NULL;
   snprintf(text, TEXT_BYTES, "%s%s%.120s there, %.120s here", path, *path ? ": " : "", one ? one : "?",
            other ? other : "nothing");
-  for (char *character = text; *character; character++)
-    if (!isprint((unsigned char)*character)) /* of a key */
-      *character = '?';
+  make_printable(text);
   free(one);
   free(other);
 }
@@ -227,6 +232,7 @@ static void show(const json_t *record, const struct part *part, char text[TEXT_B
   text[0] = '\0';
   if (shown)
     snprintf(text, TEXT_BYTES, "%s %.120s", part->shown, shown);
+  make_printable(text);
   free(shown);
 }
 

@@ -1,6 +1,7 @@
 #include "harness/experiment_parts.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "datasets/dataset.h"
 #include "harness/catalogue.h"
 #include "harness/checkpoint.h"
@@ -250,58 +251,44 @@ static bool checkpoint_folder(const struct experiment *experiment, const struct 
          ffb_fail_usage(error, "the name of the results folder is too long: %s", experiment_remedy);
 }
 
-/* When a cell is trained. */
-struct turn {
-  struct cell *cell;
-  size_t round; /* of a network and a seed */
-  uint32_t chance;
-};
-
 static bool is_same_round(const struct cell *a, const struct cell *b) {
   return strcmp(cell_text(a, "model"), cell_text(b, "model")) == 0 && a->config.seed == b->config.seed;
 }
 
-/* The same each time, so that an experiment that was stopped goes on in its order. */
-static uint32_t chance_of(const struct cell *cell) {
-  const uint32_t fnv_start = 2166136261U, fnv_prime = 16777619U;
-  uint32_t chance = fnv_start;
-  for (const char *at = cell_text(cell, "id"); *at; at++)
-    chance = (chance ^ (unsigned char)*at) * fnv_prime;
-  return chance;
-}
-
-static int by_turn(const void *a, const void *b) {
-  const struct turn *one = a, *other = b;
-  if (one->round != other->round)
-    return one->round < other->round ? -1 : 1;
-  return (one->chance > other->chance) - (one->chance < other->chance);
-}
-
 /* One seed after the other, and in each the algorithms in another order: what the machine does meanwhile, from warming
- * up to other programs, is to fall on all of them alike. */
-static struct turn *take_turns(const struct experiment *experiment, struct ffb_error *error) {
-  struct turn *turns = ffb_allocate(experiment->count, sizeof *turns, error);
-  for (size_t i = 0; turns && i < experiment->count; i++) {
-    struct cell *cell = &experiment->cells[i];
-    bool same = i > 0 && is_same_round(cell, cell - 1);
-    turns[i] = (struct turn){.cell = cell, .round = i == 0 ? 0 : turns[i - 1].round + !same, .chance = chance_of(cell)};
+ * up to other programs, is to fall on all of them alike. The order is the same each time, so that an experiment that
+ * was stopped goes on in it. */
+static struct cell **take_turns(const struct experiment *experiment, struct ffb_error *error) {
+  struct cell *cells = experiment->cells, **turns = ffb_allocate(experiment->count, sizeof *turns, error);
+  uint32_t *order = turns ? ffb_allocate(experiment->count, sizeof *order, error) : NULL;
+  uint32_t round = 0;
+  for (size_t begin = 0, end; order && begin < experiment->count; begin = end, round++) {
+    end = begin + 1;
+    while (end < experiment->count && is_same_round(&cells[begin], &cells[end]))
+      end++;
+    ffb_random_permutation(0, FFB_PURPOSE_SHUFFLE, round, order, (uint32_t)(end - begin));
+    for (size_t i = begin; i < end; i++)
+      turns[i] = &cells[begin + order[i - begin]];
   }
-  if (turns)
-    qsort(turns, experiment->count, sizeof *turns, by_turn);
+  if (!order) {
+    ffb_free(turns);
+    return NULL;
+  }
+  ffb_free(order);
   return turns;
 }
 
 /* What is around a cell as its run begins. */
-static struct progress_others others_of(const struct experiment *experiment, const struct turn *turn,
-                                        const struct turn *end, double before) {
+static struct progress_others others_of(const struct experiment *experiment, struct cell *const *turn,
+                                        struct cell *const *end, double before) {
   enum forecast_source source;
-  double own = forecast_seconds(experiment->forecast, &turn->cell->run, &source);
+  double own = forecast_seconds(experiment->forecast, &(*turn)->run, &source);
   struct progress_others others = {
       .before = before, .forecast = isnan(own) ? 0 : own, .corrected = forecast_has_learnt(experiment->forecast)};
   while (++turn < end) {
-    if (!is_to_train(turn->cell))
+    if (!is_to_train(*turn))
       continue;
-    double seconds = forecast_corrected(experiment->forecast, &turn->cell->run);
+    double seconds = forecast_corrected(experiment->forecast, &(*turn)->run);
     others.open = others.open || isnan(seconds);
     others.later += isnan(seconds) ? 0 : seconds;
   }
@@ -347,15 +334,15 @@ static void tidy_up(const struct experiment *experiment, const struct cell *cell
   lock_release(&lock);
 }
 
-static int train_in_turn(struct experiment *experiment, const struct turn *turns) {
+static int train_in_turn(struct experiment *experiment, struct cell *const *turns) {
   int status = 0;
   double begun = meter_clock_seconds();
   struct run_control control = control_of(experiment);
-  const struct turn *end = turns + experiment->count;
-  for (const struct turn *turn = turns; turn < end; turn++)
-    control.cells += turn->cell->selected;
-  for (const struct turn *turn = turns; turn < end; turn++) {
-    struct cell *cell = turn->cell;
+  struct cell *const *end = turns + experiment->count;
+  for (struct cell *const *turn = turns; turn < end; turn++)
+    control.cells += (*turn)->selected;
+  for (struct cell *const *turn = turns; turn < end; turn++) {
+    struct cell *cell = *turn;
     struct ffb_error error = {0};
     control.cell += cell->selected;
     if (cell->finished)
@@ -378,7 +365,7 @@ static int train_in_turn(struct experiment *experiment, const struct turn *turns
 
 int experiment_train(struct experiment *experiment) {
   struct ffb_error error;
-  struct turn *turns = take_turns(experiment, &error);
+  struct cell **turns = take_turns(experiment, &error);
   int status = turns ? train_in_turn(experiment, turns) : command_line_fail(&error);
   ffb_free(turns);
   return status;

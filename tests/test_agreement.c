@@ -270,6 +270,10 @@ static void texts_of_a_record_are_escaped(void **state) {
   assert_part(&heard, "weights", AGREEMENT_BROKEN, "\\u001B[2J\\n\\u00E9");
   heard = (struct heard){.count = 0};
   json_t *there = make_record(), *here = make_record();
+  alter(there, "status", "\"do\177ne\"");
+  agreement_judge(there, there, true, hear, &heard);
+  assert_part(&heard, "outcome", AGREEMENT_BITS, "do?ne");
+  heard = (struct heard){.count = 0};
   alter(there, "model.\033[2J\n\302\233", "1");
   assert_false(agreement_judge(there, here, true, hear, &heard));
   assert_part(&heard, "network", AGREEMENT_BROKEN, "model.?[2J???: 1 there, nothing here");

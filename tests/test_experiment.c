@@ -211,6 +211,59 @@ static void deleted_record_is_trained_again_alone(void **state) {
   assert_string_equal(weights, before_weights);
 }
 
+/* Rows in the order of their runs, seed by seed, as the lines of progress have them: "1 bp_fp32 1 bp_int8 ..." */
+static void order_of_runs(char *order, size_t size) {
+  size_t used = 0;
+  order[0] = '\0';
+  for (const char *line = errors; *line; line += strcspn(line, "\n") + (line[strcspn(line, "\n")] == '\n')) {
+    char row[64];
+    int cell, cells, seed;
+    if (sscanf(line, "[%d/%d] mlp %63s synthetic_digits seed %d  epoch 1/1", &cell, &cells, row, &seed) != 4)
+      continue;
+    assert_int_equal(cells, 15);
+    used += (size_t)snprintf(order + used, size - used, "%d %s ", seed, row);
+    assert_true(used < size);
+  }
+}
+
+/* What a machine does meanwhile falls on all algorithms alike: each seed has them all, in an order of its own. */
+static void algorithms_take_turns_in_any_order(void **state) {
+  (void)state;
+  static const char *const rows[] = {"bp_fp32", "bp_int8", "bp_ui8", "bp_gdai8", "ff_int8"};
+  char path[PATH_MAX + 16], order[1024], again[1024];
+  snprintf(path, sizeof path, "%s/turns.lua", folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs("return experiment {\n"
+        "  name = 'turns', title = 'Turns',\n"
+        "  models = { mlp = { dataset = 'synthetic_digits', options = { hidden = '8' } } },\n"
+        "  algorithms = { { 'bp_fp32' }, { 'bp_int8' }, { 'bp_ui8' }, { 'bp_gdai8' }, { 'ff_int8' } },\n"
+        "  profiles = { smoke = { epochs = 1, batch = 50, synthetic_train = 200, synthetic_test = 50, seeds = { 1, 2, "
+        "3 } } },\n"
+        "}\n",
+        file);
+  fclose(file);
+  run("run", path, "--profile smoke");
+  order_of_runs(order, sizeof order);
+  const char *seeds[4] = {order, strstr(order, "2 "), strstr(order, "3 "), order + strlen(order)};
+  bool same_order = true;
+  for (int seed = 0; seed < 3; seed++) {
+    assert_non_null(seeds[seed]);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+      char turn[64];
+      snprintf(turn, sizeof turn, "%d %s ", seed + 1, rows[i]);
+      const char *found = strstr(order, turn);
+      if (!found || found < seeds[seed] || found >= seeds[seed + 1])
+        fail_msg("%s is not among the runs of its seed: %s", turn, order);
+      same_order = same_order && found - seeds[seed] == strstr(order, rows[i]) - 2 - order;
+    }
+  }
+  assert_false(same_order);
+  run("run", path, "--profile smoke --results elsewhere");
+  order_of_runs(again, sizeof again);
+  assert_string_equal(again, order);
+}
+
 static void killed_experiment_goes_on(void **state) {
   (void)state;
   const char *two = write_experiment();
@@ -745,39 +798,6 @@ static void dry_run_forecasts_from_records(void **state) {
   assert_memory_equal(strchr(other, '\n') - strlen(", time unknown"), ", time unknown", strlen(", time unknown"));
 }
 
-/* As if the run had taken so many seconds, and other programs had used the machine or not. */
-static void change_pace(const char *name, double seconds, bool busy) {
-  char path[2 * PATH_MAX];
-  json_t *record = load_record(name);
-  json_object_set_new(json_object_get(record, "time"), "train_seconds", json_real(seconds));
-  json_object_set_new(json_object_get(record, "time"), "evaluation_seconds", json_real(0));
-  json_object_set_new(json_object_get(record, "provenance"), "own_machine", json_boolean(!busy));
-  record_path_of(name, path);
-  assert_int_equal(json_dump_file(record, path, 0), 0);
-  json_decref(record);
-}
-
-/* What others slowed down counts only where nothing else is known, and a calibration is better. */
-static void a_busy_machine_forecasts_last(void **state) {
-  (void)state;
-  const char *two = write_experiment();
-  run("run", two, "--profile smoke --quiet --only algorithm=bp_fp32");
-  struct files records = list_records();
-  assert_int_equal(records.count, 2);
-  change_pace(records.name[0], 3000, true);
-  change_pace(records.name[1], 3, false);
-  const char *more = "--profile smoke --dry-run --only algorithm=bp_fp32,seed=7 --set seeds=7 --set epochs=30";
-  run("run", two, more);
-  assert_float_equal(forecast_of("mlp bp_fp32 seed 7", "by records\n"), 30, 0.51);
-  change_pace(records.name[1], 1000, true);
-  run("run", two, more);
-  assert_float_equal(forecast_of("mlp bp_fp32 seed 7", "by records of a busy machine\n"), 20000, 31);
-  char calibrated[256];
-  snprintf(calibrated, sizeof calibrated, "%s --calibrate", more);
-  run("run", two, calibrated);
-  assert_true(forecast_of("mlp bp_fp32 seed 7", "by calibration\n") < 200);
-}
-
 /* Of a run of a thousand epochs, by what 20 of them took; other programs may slow either down, but not tenfold. */
 static void assert_calibration_is_near(const char *two, double calibrated) {
   run("run", two, "--profile smoke --quiet --only algorithm=bp_fp32,seed=1 --set epochs=20");
@@ -862,10 +882,10 @@ static int remove_folder(void **state) {
 
 int main(void) {
   static const struct CMUnitTest others[] = {
-      CASE(every_experiment_is_listed),    CASE(deleted_record_is_trained_again_alone),
-      CASE(killed_experiment_goes_on),     CASE(dry_run_forecasts_from_records),
-      CASE(a_busy_machine_forecasts_last), CASE(calibration_forecasts_what_has_no_record),
-      CASE(progress_covers_all_runs),      CASE(progress_is_corrected_by_the_pace),
+      CASE(every_experiment_is_listed),     CASE(deleted_record_is_trained_again_alone),
+      CASE(killed_experiment_goes_on),      CASE(algorithms_take_turns_in_any_order),
+      CASE(dry_run_forecasts_from_records), CASE(calibration_forecasts_what_has_no_record),
+      CASE(progress_covers_all_runs),       CASE(progress_is_corrected_by_the_pace),
   };
   enum { OTHERS = sizeof others / sizeof *others };
   struct CMUnitTest tests[OTHERS + EVERY];

@@ -1067,7 +1067,7 @@ static double number_of(const json_t *object, const char *key) {
 /* 784-24-16-10 without biases. */
 static void check_layer(const json_t *layer, int number) {
   static const json_int_t weights[] = {784 * 24, 24 * 16, 16 * 10};
-  char name[8];
+  char name[16];
   snprintf(name, sizeof name, "fc%d", number + 1);
   assert_string_equal(json_string_value(json_object_get(layer, "layer")), name);
   assert_int_equal(number_of(layer, "values"), weights[number]);
@@ -1379,13 +1379,19 @@ static void template_trainer_builds_elsewhere_and_runs(void **state) {
   char command[4 * PATH_MAX], here[PATH_MAX];
   assert_non_null(getcwd(here, sizeof here));
   /* A sanitized object needs the flags of the program that opens it. */
-  bool sanitized = strstr(FFB_BUILD_DIRECTORY, "sanitize") != NULL;
+#if defined __SANITIZE_ADDRESS__
+  static const char flags[] = " -fsanitize=address,undefined";
+#elif defined __SANITIZE_THREAD__
+  static const char flags[] = " -fsanitize=thread";
+#else
+  static const char flags[] = "";
+#endif
   snprintf(command, sizeof command,
            "cp -r docs/template-trainer %s/mine && make -s -C %s/mine FFBENCH=%s FFBENCH_BUILD=%s/" FFB_BUILD_DIRECTORY
            " CFLAGS='-O1 -Wall -Wextra -Wpedantic -Werror%s' && " PROGRAM
            " train --plugin %s/mine/feedback_alignment.so --dataset synthetic_digits --synthetic-train 1200"
            " --synthetic-test 400 --epochs 4 --set model.hidden=64 --set learning_rate=0.2 --record %s",
-           folder, folder, here, here, sanitized ? " -fsanitize=address,undefined" : "", folder, in("r.json"));
+           folder, folder, here, here, flags, folder, in("r.json"));
   assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
   json_t *record = load(in("r.json"));
   assert_string_equal(json_string_value(field(record, "config.algorithm")), "feedback_alignment");

@@ -34,6 +34,10 @@ bool fuzz_said_why(bool ok, const struct ffb_error *error) {
   return false;
 }
 
+bool fuzz_says(const struct ffb_error *error, const char *words, const uint8_t *data, size_t size) {
+  return strstr(error->message, words) && !memmem(data, size, words, strlen(words));
+}
+
 static void write_all(int descriptor, const void *data, size_t size) {
   for (const char *at = data; size > 0;) {
     ssize_t written = write(descriptor, at, size);

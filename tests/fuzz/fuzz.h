@@ -23,6 +23,10 @@ _Noreturn void fuzz_stop(const char *file, int line, const char *what);
 /* A failure has said why, in one line that a terminal shows as it is. Returns ok. */
 bool fuzz_said_why(bool ok, const struct ffb_error *error);
 
+/* Whether the error says so by itself: libFuzzer finds the words that are compared with, and puts them into an input,
+ * which a message may cite. */
+bool fuzz_says(const struct ffb_error *error, const char *words, const uint8_t *data, size_t size);
+
 /* An ordinary file in memory with that content; its path, until the next call. */
 const char *fuzz_file(const void *data, size_t size);
 /* A folder of this process's own, removed with its files at exit; and a file in it, whose path is returned. */
