@@ -157,6 +157,21 @@ $(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/t
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
+# runtime and a made-up cuBLASLt (tests/cuda_hosted).
+HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
+  $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
+HOSTED_TESTS := $(if $(NVCC),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
+CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
+$(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(filter-out -DFFB_CUDA_CUDNN,$(CFLAGS_backends_cuda)) -c $< -o $@
+$(BUILD)/tests/test_faults_cuda_hosted: $(call objects,tests/cuda_hosted/faults.c)
+$(filter-out %faults_cuda_hosted,$(HOSTED_TESTS)): $(BUILD)/tests/test_%_cuda_hosted: $(BUILD)/objects/tests/test_%.o
+$(HOSTED_TESTS): $(HOSTED) $(BUILD)/libharness.a $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
@@ -167,7 +182,7 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
-test: all $(TESTS) $(EMULATED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(HOSTED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 
 # Jetson's processor without a Jetson.
