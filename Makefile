@@ -158,7 +158,7 @@ $(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/t
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 # The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
-# runtime and a made-up cuBLASLt (tests/cuda_hosted).
+# runtime and a made-up cuBLASLt (tests/cuda_hosted). Whole trainers take a minute or more: make build/tests/test_device_cuda_hosted.
 HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
   $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
 HOSTED_TESTS := $(if $(NVCC),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
@@ -182,7 +182,7 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
-test: all $(TESTS) $(EMULATED_TESTS) $(HOSTED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(filter-out %/test_device_cuda_hosted,$(HOSTED_TESTS)) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 
 # Jetson's processor without a Jetson.

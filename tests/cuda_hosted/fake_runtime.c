@@ -37,7 +37,9 @@ static cudaError_t give_back(void *thing) {
 /* ---- devices ---------------------------------------------------------------------------------------------------- */
 
 cudaError_t cudaGetDeviceCount(int *count) {
-  if (fake_cuda_fails())
+  if (fake_cuda.no_driver)
+    return cudaErrorInsufficientDriver;
+  if (fake_cuda.no_gpu || fake_cuda_fails())
     return cudaErrorNoDevice; /* and the count is left alone */
   *count = 1;
   return cudaSuccess;
@@ -49,7 +51,9 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
   (void)device;
-  *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
+  *value = fake_cuda.old_gpu ? 7 : 9;
+  if (attribute != cudaDevAttrComputeCapabilityMajor)
+    *value = fake_cuda.old_gpu ? 5 : 0;
   return answer();
 }
 
@@ -62,7 +66,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 }
 
 cudaError_t cudaDriverGetVersion(int *version) {
-  *version = CUDART_VERSION;
+  *version = fake_cuda.no_driver ? 0 : CUDART_VERSION;
   return answer();
 }
 

@@ -10,6 +10,7 @@ struct fake_cuda {
   long fail_in; /* the n-th call from now that can fail does; 0: none */
   long alive;   /* streams, events, blocks of memory, handles and descriptions */
   long calls;
+  int no_driver, no_gpu, old_gpu; /* 1: so it is */
 };
 extern struct fake_cuda fake_cuda;
 

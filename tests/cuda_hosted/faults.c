@@ -84,6 +84,32 @@ static void any_call_may_fail(void **state) {
   assert_true(failed > 60); /* those of the search for an algorithm may fail without harm */
 }
 
+static void assert_unavailable(const char *why) {
+  struct ffb_device *device;
+  char message[256] = "", opened[256] = "";
+  assert_false(backend->available(message, sizeof message));
+  assert_one_line(message);
+  if (!strstr(message, why))
+    fail_msg("\"%s\" does not say \"%s\"", message, why);
+  assert_false(backend->open(&device, &(struct ffb_device_request){0}, opened, sizeof opened));
+  assert_non_null(strstr(opened, message));
+  assert_null(device);
+  assert_int_equal(fake_cuda.alive, 0);
+}
+
+static void missing_and_old_devices_are_named(void **state) {
+  (void)state;
+  char message[256] = "";
+  fake_cuda = (struct fake_cuda){.no_driver = 1};
+  assert_unavailable("there is no NVIDIA driver");
+  fake_cuda = (struct fake_cuda){.no_gpu = 1};
+  assert_unavailable("no device: ");
+  fake_cuda = (struct fake_cuda){.old_gpu = 1};
+  assert_unavailable("compute capability 7.5, INT8 tensor cores as used here need 8.0");
+  fake_cuda = (struct fake_cuda){0};
+  assert_true(backend->available(message, sizeof message));
+}
+
 static void memory_that_is_not_there_is_asked_for(void **state) {
   (void)state;
   struct ffb_device *device;
@@ -139,6 +165,7 @@ static void products_are_counted_and_shapes_remembered(void **state) {
 int main(void) {
   const struct CMUnitTest cases[] = {
       cmocka_unit_test(any_call_may_fail),
+      cmocka_unit_test(missing_and_old_devices_are_named),
       cmocka_unit_test(memory_that_is_not_there_is_asked_for),
       cmocka_unit_test(products_are_counted_and_shapes_remembered),
   };
