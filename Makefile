@@ -158,6 +158,21 @@ $(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/t
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
+# runtime and a made-up cuBLASLt (tests/cuda_hosted). Whole trainers take a minute or more: make build/tests/test_device_cuda_hosted.
+HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
+  $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
+HOSTED_TESTS := $(if $(NVCC),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
+CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
+$(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(filter-out -DFFB_CUDA_CUDNN,$(CFLAGS_backends_cuda)) -c $< -o $@
+$(BUILD)/tests/test_faults_cuda_hosted: $(call objects,tests/cuda_hosted/faults.c)
+$(filter-out %faults_cuda_hosted,$(HOSTED_TESTS)): $(BUILD)/tests/test_%_cuda_hosted: $(BUILD)/objects/tests/test_%.o
+$(HOSTED_TESTS): $(HOSTED) $(BUILD)/libharness.a $(ENGINE)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK $@")
+	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 $(BUILD)/tests/plugins/%.so: $(BUILD)/objects/tests/plugins/%.o $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
@@ -174,7 +189,7 @@ ifeq ($(SANITIZE),thread)
 test: all $(THREAD_TESTS:%=$(BUILD)/tests/%) $(TEST_PLUGINS)
 	@OMP_THREAD_LIMIT=1 scripts/run-tests $(BUILD) $(THREAD_TESTS)
 else
-test: all $(TESTS) $(EMULATED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about five minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(filter-out %/test_device_cuda_hosted,$(HOSTED_TESTS)) $(TEST_PLUGINS)  ## build and run every test (about five minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 endif
 

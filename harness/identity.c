@@ -72,6 +72,9 @@ json_t *identity_json(const struct run_config *config, const struct parts *parts
   json_object_del(object, "data");
   json_object_del(object, "plugin");
   json_object_del(object, "load_weights");
+  /* The best there is, where that is not what it was when checkpoints did not say: others' bits are not its own. */
+  if (!config->backend && strcmp(parts->backend->name, "cpu") != 0)
+    json_object_set_new(object, "backend", json_string(parts->backend->name));
   /* They change no weights: checkpoints without them stay good. */
   if (!config->test_by_epoch)
     json_object_del(object, "test_by_epoch");

@@ -210,9 +210,10 @@ static void dropout_keeps_by_its_draw(void **state) {
 /* ---- batch normalisation -------------------------------------------------------------------------------------- */
 
 /* Images and matrices: pixel counts around a block of 64, channel counts around a vector. */
-static const int64_t batches[][4] = {{5, 8, 8, 16},  {3, 4, 4, 40}, {5, 1, 1, 33},  {3, 2, 2, 96},    {2, 7, 9, 3},
-                                     {1, 13, 5, 10}, {1, 8, 8, 24}, {3, 3, 7, 17},  {1, 1, 1, 10},    {2, 1, 1, 144},
-                                     {64, 33, 1, 1}, {1, 16, 1, 1}, {129, 1, 1, 5}, {3, 16, 16, 144}, {1, 32, 31, 16}};
+static const int64_t batches[][4] = {{5, 8, 8, 16},   {3, 4, 4, 40}, {5, 1, 1, 33},  {3, 2, 2, 96},    {2, 7, 9, 3},
+                                     {1, 13, 5, 10},  {1, 8, 8, 24}, {3, 3, 7, 17},  {1, 1, 1, 10},    {2, 1, 1, 144},
+                                     {64, 33, 1, 1},  {1, 16, 1, 1}, {129, 1, 1, 5}, {3, 16, 16, 144}, {1, 32, 31, 16},
+                                     {20, 16, 16, 7}, {9, 31, 32, 5}};
 enum { BATCHES = sizeof batches / sizeof *batches };
 
 struct batch {
@@ -847,7 +848,7 @@ static void quantising_in_place_changes_no_value(void **state) {
 /* Rows in groups of channels; some share vectors and pieces with their neighbours. */
 static const int64_t grouped[][5] = {{32, 784, 1, 1, 1},  {7, 1000, 1, 1, 10}, {1, 4097, 1, 1, 3}, {33, 31, 1, 1, 10},
                                      {3, 4, 5, 16, 1},    {32, 4, 4, 16, 10},  {4, 3, 5, 33, 10},  {3, 1, 1, 40, 10},
-                                     {2, 7, 7, 1280, 10}, {2, 9, 3, 25, 2}};
+                                     {2, 7, 7, 1280, 10}, {2, 9, 3, 25, 2},    {3, 5000, 1, 1, 1}};
 
 static void compare_rows_s8(struct scene *scene, const struct ffb_normalise *normalise, const struct quantiser *q) {
   union ffb_arguments composed = {.normalise = *normalise};

@@ -210,23 +210,120 @@ bool sum_gradient(struct ffb_device *device, const struct ffb_batch_normalise_gr
 
 /* ---- the range ------------------------------------------------------------------------------------------------ */
 
-/* The range told from the extremes of each channel: every step from x to y keeps their order. */
-__global__ void __launch_bounds__(FFB_RANGE_THREADS)
-    scale_from_extremes(struct normalised source, const float *extremes, struct ffb_scale_rule rule) {
+/* The largest magnitude that a channel's lowest or highest value becomes. */
+__device__ __forceinline__ uint32_t extreme_of(const normalised &source, const float *extremes, int64_t c) {
+  struct ffb_channel channel = ffb_channel_at(source.channels, c);
+  uint32_t low = ffb_magnitude(ffb_activation(source.activation, ffb_normalised(channel, extremes[c])));
+  float highest = extremes[source.by.divisor + c];
+  uint32_t high = ffb_magnitude(ffb_activation(source.activation, ffb_normalised(channel, highest)));
+  return low > high ? low : high;
+}
+
+__device__ __forceinline__ uint32_t largest_extreme(const normalised &source, const float *extremes) {
   uint32_t largest = 0;
-  int64_t channels = source.by.divisor;
-  for (int64_t j = threadIdx.x; j < 2 * channels; j += FFB_RANGE_THREADS) {
-    struct ffb_channel channel = ffb_channel_at(source.channels, j < channels ? j : j - channels);
-    uint32_t size = ffb_magnitude(ffb_activation(source.activation, ffb_normalised(channel, extremes[j])));
+  for (int64_t c = threadIdx.x; c < source.by.divisor; c += FFB_RANGE_THREADS) {
+    uint32_t size = extreme_of(source, extremes, c);
     largest = size > largest ? size : largest;
   }
-  largest = ffb_block_largest(largest);
+  return ffb_block_largest(largest);
+}
+
+/* Where every step from x to y keeps the order of values, the extremes tell the range: each block finds it for itself,
+ * sooner than a launch that did would be over. */
+__global__ void __launch_bounds__(FFB_RANGE_THREADS)
+    quantise_by_extremes(normalised source, const float *extremes, struct ffb_scale_rule rule, int8_t *q, bool vector,
+                         struct ffb_rounder rounder) {
+  float largest = __uint_as_float(largest_extreme(source, extremes));
+  ffb_quantise_eight(source, q, vector, rule.scale_of(largest), rounder);
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    rule.apply(largest);
+}
+
+bool launch_by_extremes(struct ffb_device *device, const normalised &source, const float *extremes,
+                        const struct ffb_scale_rule &rule, const struct ffb_suq_quantise *suq) {
+  return FFB_LAUNCH(device, ffb_source_blocks(source.n), FFB_RANGE_THREADS, quantise_by_extremes, source, extremes,
+                    rule, ffb_data<int8_t>(suq->q), ffb_aligned({suq->q->data}, FFB_DRAWS), ffb_rounder_of(suq));
+}
+
+/* SiLU keeps the order above 0, but for its rounding, and is larger than 0.3 nowhere below: channels whose extremes
+ * come close to the largest are looked through, or all of x where that is too small. */
+struct suspects {
+  uint32_t largest;
+  bool all;
+  unsigned count; /* of the channels that are named behind this */
+};
+
+__global__ void __launch_bounds__(FFB_RANGE_THREADS)
+    suspect_channels(normalised source, const float *extremes, suspects *found, int32_t *named) {
+  uint32_t largest = largest_extreme(source, extremes);
+  float most = __uint_as_float(largest);
   if (threadIdx.x == 0)
+    *found = {largest, !(most >= 0.3f && most < INFINITY), 0};
+  __syncthreads();
+  for (int64_t c = threadIdx.x; c < source.by.divisor; c += FFB_RANGE_THREADS) {
+    if (!(__uint_as_float(extreme_of(source, extremes, c)) < most * 0.9999f))
+      named[atomicAdd(&found->count, 1u)] = (int32_t)c;
+  }
+}
+
+__global__ void __launch_bounds__(FFB_RANGE_THREADS)
+    look_through(normalised source, const suspects *found, const int32_t *named, struct ffb_scale_rule rule,
+                 uint32_t *of_block) {
+  int64_t stride = (int64_t)gridDim.x * FFB_RANGE_THREADS, at = (int64_t)blockIdx.x * FFB_RANGE_THREADS + threadIdx.x;
+  uint32_t largest = found->largest;
+  for (int64_t i = at * FFB_DRAWS; found->all && i < source.n; i += stride * FFB_DRAWS) {
+    float v[FFB_DRAWS];
+    source.values(v, i);
+    uint32_t size = ffb_largest_of(v, i, source.n);
+    largest = size > largest ? size : largest;
+  }
+  for (unsigned k = 0; !found->all && k < found->count; k++) {
+    int64_t c = named[k], channels = source.by.divisor;
+    struct ffb_channel channel = ffb_channel_at(source.channels, c);
+    for (int64_t i = at * channels + c; i < source.n; i += stride * channels) {
+      uint32_t size = ffb_magnitude(ffb_activation(source.activation, ffb_normalised(channel, source.x[i])));
+      largest = size > largest ? size : largest;
+    }
+  }
+  if (ffb_grid_largest(&largest, of_block, &ffb_source_tickets) && threadIdx.x == 0)
     rule.apply(__uint_as_float(largest));
 }
 
-bool monotonic(enum ffb_activation activation) {
-  return activation != FFB_ACTIVATION_SILU && activation != FFB_ACTIVATION_SIGMOID;
+bool launch_look_through(struct ffb_device *device, const normalised &source, const float *extremes,
+                         const struct ffb_scale_rule &rule) {
+  const unsigned most = 512;
+  enum { FOUND_BYTES = 256 };
+  static_assert(sizeof(suspects) <= FOUND_BYTES, "the channels that are named come behind it");
+  char *scratch = static_cast<char *>(device->scratch);
+  suspects *found = reinterpret_cast<suspects *>(scratch);
+  int32_t *named = reinterpret_cast<int32_t *>(scratch + FOUND_BYTES);
+  uint32_t *of_block = reinterpret_cast<uint32_t *>(named + source.by.divisor);
+  unsigned blocks = ffb_source_blocks(source.n);
+  return ffb_cuda_fits(device, (char *)(of_block + most) - scratch, "batch_normalise_s8") &&
+         FFB_LAUNCH(device, 1, FFB_RANGE_THREADS, suspect_channels, source, extremes, found, named) &&
+         FFB_LAUNCH(device, blocks < most ? blocks : most, FFB_RANGE_THREADS, look_through, source, found, named, rule,
+                    of_block);
+}
+
+/* How the extremes help: NOT where something is added to the normalised values, or where few pixels are quickly read.
+ */
+enum extremes_use { NOT, ALONE, ALMOST };
+
+enum extremes_use use_of(const struct ffb_batch_normalise_s8 *call) {
+  enum { WORTHWHILE = 256 };
+  if (!call->extremes || call->normalise.shortcut || call->scale.range != FFB_RANGE_ABSMAX)
+    return NOT;
+  switch (call->normalise.activation) {
+  case FFB_ACTIVATION_NONE:
+  case FFB_ACTIVATION_RELU:
+  case FFB_ACTIVATION_RELU6:
+    return ALONE;
+  case FFB_ACTIVATION_SILU:
+    return ffb_pixels(call->normalise.x) >= WORTHWHILE ? ALMOST : NOT;
+  case FFB_ACTIVATION_SIGMOID:
+    break;
+  }
+  return NOT;
 }
 
 } // namespace
@@ -263,17 +360,19 @@ bool ffb_cuda_batch_normalise_gradient(struct ffb_device *device, const union ff
 
 bool ffb_cuda_batch_normalise_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_s8 *call = &arguments->batch_normalise_s8;
+  const float *extremes = ffb_data<float>(call->extremes);
   normalised source = normalised_of(&call->normalise);
   struct ffb_scale_rule rule = ffb_scale_rule_of(&call->scale);
-  uint32_t *of_block = static_cast<uint32_t *>(device->scratch);
   bool scaled = false;
-  if (call->scale.range != FFB_RANGE_ABSMAX)
-    scaled = ffb_launch_given_scale(device, rule);
-  else if (call->extremes && !source.shortcut && monotonic(source.activation))
+  if (use_of(call) == ALONE)
+    return launch_by_extremes(device, source, extremes, rule, &call->quantise);
+  if (use_of(call) == ALMOST)
+    scaled = launch_look_through(device, source, extremes, rule);
+  else if (call->scale.range == FFB_RANGE_ABSMAX)
     scaled =
-        FFB_LAUNCH(device, 1, FFB_RANGE_THREADS, scale_from_extremes, source, ffb_data<float>(call->extremes), rule);
+        ffb_launch_scale(device, "batch_normalise_s8", source, nullptr, rule, static_cast<uint32_t *>(device->scratch));
   else
-    scaled = ffb_launch_scale(device, "batch_normalise_s8", source, nullptr, rule, of_block);
+    scaled = ffb_launch_given_scale(device, rule);
   return scaled && ffb_launch_quantise(device, "batch_normalise_s8", source, &call->quantise);
 }
 

@@ -88,30 +88,37 @@ bool launch_quantise(struct ffb_device *device, const struct ffb_suq_quantise *s
                     ffb_rounder_of(suq), vector);
 }
 
-/* A tensor that one block takes in one go: its range and its values in one launch. */
-enum { SMALL = FFB_RANGE_THREADS * FFB_DRAWS };
+/* A tensor that one block can hold: its range and its values in one launch. */
+enum { SMALL_THREADS = 1024, SMALL_TURNS = 4, SMALL = SMALL_THREADS * SMALL_TURNS * FFB_DRAWS };
 
-__global__ void __launch_bounds__(FFB_RANGE_THREADS)
+template <int TURNS>
+__global__ void __launch_bounds__(SMALL_THREADS)
     quantise_small(int8_t *q, const float *x, int64_t n, struct ffb_scale_rule rule, struct ffb_rounder rounder,
                    bool vector) {
-  int64_t group = threadIdx.x, i = group * FFB_DRAWS;
-  float v[FFB_DRAWS];
-  int8_t rounded[FFB_DRAWS];
+  float v[TURNS][FFB_DRAWS];
   uint32_t largest = 0;
-  ffb_load_draws(v, x, i, n, vector);
 #pragma unroll
-  for (int k = 0; k < FFB_DRAWS; k++)
-    largest = ffb_magnitude(v[k]) > largest ? ffb_magnitude(v[k]) : largest;
-  largest = ffb_block_largest(largest);
+  for (int turn = 0; turn < TURNS; turn++) {
+    int64_t i = ((int64_t)turn * SMALL_THREADS + threadIdx.x) * FFB_DRAWS;
+    ffb_load_draws(v[turn], x, i, n, vector);
+    uint32_t size = ffb_largest_of(v[turn], i, n);
+    largest = size > largest ? size : largest;
+  }
+  largest = ffb_block_largest<SMALL_THREADS>(largest);
   if (threadIdx.x == 0)
     rule.apply(__uint_as_float(largest));
   __syncthreads();
   float inverse = 1 / *rule.scale;
 #pragma unroll
-  for (int k = 0; k < FFB_DRAWS; k++)
-    v[k] *= inverse;
-  rounder.round(rounded, v, group);
-  ffb_store_draws(q, rounded, i, n, vector);
+  for (int turn = 0; turn < TURNS; turn++) {
+    int64_t group = (int64_t)turn * SMALL_THREADS + threadIdx.x;
+    int8_t rounded[FFB_DRAWS];
+#pragma unroll
+    for (int k = 0; k < FFB_DRAWS; k++)
+      v[turn][k] *= inverse;
+    rounder.round(rounded, v[turn], group);
+    ffb_store_draws(q, rounded, group * FFB_DRAWS, n, vector);
+  }
 }
 
 /* ---- two segments --------------------------------------------------------------------------------------------- */
@@ -216,8 +223,9 @@ bool ffb_cuda_suq_tensor(struct ffb_device *device, const union ffb_arguments *a
   if (n > SMALL || (suq->scale.x && (suq->scale.x->type != FFB_F32 || suq->scale.x->data != x->data)))
     return launch_scale(device, &suq->scale) && launch_quantise(device, &suq->quantise);
   bool vector = ffb_aligned({suq->quantise.q->data}, FFB_DRAWS) && ffb_aligned({x->data}, 16);
-  return FFB_LAUNCH(device, 1, FFB_RANGE_THREADS, quantise_small, ffb_data<int8_t>(suq->quantise.q), ffb_data<float>(x),
-                    n, ffb_scale_rule_of(&suq->scale), ffb_rounder_of(&suq->quantise), vector);
+  return FFB_LAUNCH(device, 1, SMALL_THREADS, n > SMALL / SMALL_TURNS ? quantise_small<SMALL_TURNS> : quantise_small<1>,
+                    ffb_data<int8_t>(suq->quantise.q), ffb_data<float>(x), n, ffb_scale_rule_of(&suq->scale),
+                    ffb_rounder_of(&suq->quantise), vector);
 }
 
 bool ffb_cuda_suq_segments(struct ffb_device *device, const union ffb_arguments *arguments) {

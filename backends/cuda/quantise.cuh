@@ -96,8 +96,9 @@ __device__ __forceinline__ void ffb_store_draws(int8_t *q, const int8_t (&from)[
 enum { FFB_RANGE_THREADS = 256, FFB_WARP = 32 };
 
 /* Largest value of a block's threads, in every thread. */
+template <int THREADS = FFB_RANGE_THREADS>
 static __device__ __forceinline__ uint32_t ffb_block_largest(uint32_t value) {
-  __shared__ uint32_t of_warp[FFB_RANGE_THREADS / FFB_WARP];
+  __shared__ uint32_t of_warp[THREADS / FFB_WARP];
   for (int distance = FFB_WARP / 2; distance; distance /= 2) {
     uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, value, distance);
     value = other > value ? other : value;
@@ -106,7 +107,7 @@ static __device__ __forceinline__ uint32_t ffb_block_largest(uint32_t value) {
   if (threadIdx.x % FFB_WARP == 0)
     of_warp[threadIdx.x / FFB_WARP] = value;
   __syncthreads();
-  for (int w = 0; w < FFB_RANGE_THREADS / FFB_WARP; w++)
+  for (int w = 0; w < THREADS / FFB_WARP; w++)
     value = of_warp[w] > value ? of_warp[w] : value;
   return value;
 }
@@ -118,16 +119,18 @@ struct ffb_scale_rule {
   float fixed;
   enum ffb_range range;
 
+  /* With FFB_RANGE_ABSMAX; writes nothing. */
+  __device__ float scale_of(float largest) const {
+    return ffb_usable_scale((ratio ? *ratio * largest : largest) / 127);
+  }
   __device__ void apply(float largest) const {
-    float found = 0;
-    if (range == FFB_RANGE_ABSMAX) {
-      found = (ratio ? *ratio * largest : largest) / 127;
-      if (running)
-        *running = *running == 0 ? largest : 0.99f * *running + 0.01f * largest;
-    } else {
-      found = (range == FFB_RANGE_RUNNING ? *running : fixed) / 127;
+    if (range != FFB_RANGE_ABSMAX) {
+      *scale = ffb_usable_scale((range == FFB_RANGE_RUNNING ? *running : fixed) / 127);
+      return;
     }
-    *scale = ffb_usable_scale(found);
+    *scale = scale_of(largest);
+    if (running)
+      *running = *running == 0 ? largest : 0.99f * *running + 0.01f * largest;
   }
 };
 

@@ -70,10 +70,11 @@ __global__ void __launch_bounds__(FFB_RANGE_THREADS)
     rule.apply(__uint_as_float(largest));
 }
 
+/* A thread's eight elements, rounded. */
 template <class Source>
-__global__ void __launch_bounds__(FFB_RANGE_THREADS)
-    ffb_quantise_source(Source source, int8_t *q, bool vector, const float *scale, struct ffb_rounder rounder) {
-  float v[FFB_DRAWS], inverse = 1 / *scale;
+__device__ __forceinline__ void ffb_quantise_eight(const Source &source, int8_t *q, bool vector, float scale,
+                                                   const struct ffb_rounder &rounder) {
+  float v[FFB_DRAWS], inverse = 1 / scale;
   int8_t rounded[FFB_DRAWS];
   int64_t i = ffb_make_eight(v, source, nullptr, false);
   if (i >= source.n)
@@ -83,6 +84,12 @@ __global__ void __launch_bounds__(FFB_RANGE_THREADS)
     v[k] *= inverse;
   rounder.round(rounded, v, i / FFB_DRAWS);
   ffb_store_draws(q, rounded, i, source.n, vector);
+}
+
+template <class Source>
+__global__ void __launch_bounds__(FFB_RANGE_THREADS)
+    ffb_quantise_source(Source source, int8_t *q, bool vector, const float *scale, struct ffb_rounder rounder) {
+  ffb_quantise_eight(source, q, vector, *scale, rounder);
 }
 
 static __global__ void ffb_given_scale(struct ffb_scale_rule rule) {

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCRATCH_BYTES = 8 << 20, POISONED_BYTES = 1 << 16, POISON = 0xFF };
+/* A device that is asked for two threads has little scratch space, so that calls take several rounds. */
+enum { SCRATCH_BYTES = 8 << 20, LITTLE_BYTES = 1 << 16, POISON = 0xFF };
 
 static const struct ffb_backend cuda_emulated;
 
@@ -54,12 +55,11 @@ static void emulated_close(struct ffb_device *device) {
 
 static bool emulated_open(struct ffb_device **device, const struct ffb_device_request *request, char *message,
                           size_t size) {
-  (void)request;
   *device = ffb_allocate(1, sizeof **device, NULL);
   if (*device)
     (*device)->scratch = ffb_host_allocate(SCRATCH_BYTES, 256);
   if (*device && (*device)->scratch) {
-    (*device)->scratch_bytes = SCRATCH_BYTES;
+    (*device)->scratch_bytes = request->threads == 2 ? LITTLE_BYTES : SCRATCH_BYTES;
     return true;
   }
   snprintf(message, size, "backend cuda_emulated: out of memory");
@@ -84,7 +84,7 @@ static const char *emulated_failure(struct ffb_device *device) {
 
 /* What an earlier call left in the scratch space is not for the next to find. */
 static bool poisoned(struct ffb_device *device) {
-  memset(device->scratch, POISON, POISONED_BYTES);
+  memset(device->scratch, POISON, LITTLE_BYTES);
   return true;
 }
 
