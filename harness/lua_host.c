@@ -682,8 +682,11 @@ static json_t *read_result(const char *file, const char *text, size_t size, int 
   unsigned long refused = ffb_refused_allocations();
   json_t *reply = size > 0 ? json_loadb(text, size, 0, NULL) : NULL;
   json_t *result = json_incref(json_object_get(reply, "result"));
+  /* Without memory jansson may read a text with a letter less. */
   if (!value_is_whole(refused, "the answer", error)) {
     ffb_fail_prefix(error, "%s: ", file);
+    json_decref(result);
+    result = NULL;
   } else if (!reply) {
     describe_death(file, status, error);
   } else if (!result) {

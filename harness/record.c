@@ -372,12 +372,14 @@ static char *record_text(const json_t *record, struct ffb_error *error) {
 }
 
 json_t *record_as_read(const json_t *record, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   char *text = record_text(record, error);
   json_t *read = text ? json_loads(text, 0, NULL) : NULL;
-  if (text && !read)
-    ffb_fail(error, "out of memory for the record: close other programs");
   free(text);
-  return read;
+  if (value_is_whole(refused, "the record", error))
+    return read;
+  json_decref(read);
+  return NULL;
 }
 
 bool record_write(const char *path, const json_t *record, const struct ledger *ledger, const char *remedy,

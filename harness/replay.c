@@ -1,4 +1,5 @@
 /* ffbench replay: a record's configuration run again, and which of its numbers came out the same. */
+#include "base/memory.h"
 #include "harness/agreement.h"
 #include "harness/command_line.h"
 #include "harness/commands.h"
@@ -73,7 +74,10 @@ struct replay {
 
 static bool read_record(struct replay *replay, struct ffb_error *error) {
   json_error_t problem;
+  unsigned long refused = ffb_refused_allocations();
   replay->there = json_load_file(replay->path, JSON_REJECT_DUPLICATES, &problem);
+  if (!value_is_whole(refused, "the record", error))
+    return false;
   if (!replay->there && problem.line > 0)
     return ffb_fail(error, "%.400s: line %d: %s: give the .json file of a record", replay->path, problem.line,
                     problem.text);

@@ -201,9 +201,12 @@ static bool read_header(struct reader *reader, uint64_t bytes, struct ffb_error 
   if (!text)
     return false;
   json_error_t reason;
+  unsigned long refused = ffb_refused_allocations();
   bool good = read_at(reader->from, LENGTH_BYTES, text, (size_t)length);
   reader->header = good ? json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &reason) : NULL;
   ffb_free(text);
+  if (ffb_refused_allocations() != refused)
+    return ffb_fail(error, "out of memory for its header: close other programs");
   if (!json_is_object(reader->header))
     return ffb_fail(error, "its header is not a JSON object: the file is damaged or no safetensors file: save the "
                            "weights again");

@@ -596,6 +596,45 @@ static void scripts_without_memory_end_cleanly(void **state) {
   add_row("memory is refused to Lua, once or from then on", said(), "nothing was trained or written");
 }
 
+static bool spares_children;
+
+static void spare_child(void) {
+  if (spares_children)
+    ffb_fail_allocation(0);
+}
+
+/* jansson reads on where its buffer cannot grow, with a letter less. */
+static void answers_of_scripts_are_whole_or_none(void **state) {
+  (void)state;
+  enum { ANSWER = 80 };
+  static const char script[] = "return experiment { name = 'long', title = ('A long title, '):rep(40),\n"
+                               "  models = { mlp = { dataset = 'synthetic_digits' } }, algorithms = { { 'bp_fp32' } },\n"
+                               "  profiles = { smoke = { seeds = { 1 } } } }\n";
+  struct ffb_error error;
+  assert_true(file_replace(in("long.lua"), script, strlen(script), "", &error));
+  json_t *registry = registry_json(&error);
+  json_t *input = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:[], s:n}", "mode", "describe", "profile", "smoke",
+                            "version", "ffbench", "draws", 0, "page", 0, "registry", registry, "set", "only");
+  json_t *whole = lua_host_run(in("long.lua"), "experiments", input, &lua_host_limits_default, &error);
+  assert_non_null(whole);
+  assert_int_equal(pthread_atfork(NULL, NULL, spare_child), 0);
+  spares_children = true;
+  int refused = 0;
+  for (unsigned long n = 1; n <= ANSWER; n++) {
+    ffb_fail_allocation(n);
+    json_t *result = lua_host_run(in("long.lua"), "experiments", input, &lua_host_limits_default, &error);
+    ffb_fail_allocation(0);
+    if (result && !json_equal(result, whole))
+      fail_msg("without allocation %lu the answer is another", n);
+    refused += !result;
+    json_decref(result);
+  }
+  spares_children = false;
+  assert_in_range(refused, 10, ANSWER - 1);
+  json_decref(whole);
+  json_decref(input);
+}
+
 /* ---- disks ------------------------------------------------------------------------------------------------------ */
 
 /* The error names a file and what to do. */
@@ -1024,6 +1063,7 @@ int main(void) {
       CASE(forward_forward_without_memory_ends_cleanly),
       CASE(reports_without_memory_end_cleanly),
       CASE(scripts_without_memory_end_cleanly),
+      CASE(answers_of_scripts_are_whole_or_none),
       cmocka_unit_test(the_document_has_the_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
