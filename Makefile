@@ -46,7 +46,7 @@ objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # Everything that compiles waits for this stamp.
 READY := build/.dependencies
 
-.PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report check format install-dependencies search doctor
+.PHONY: all test test-emulated test-aarch64 fuzz ci lint bench data help clean reproduce report check format install-dependencies search doctor
 .DELETE_ON_ERROR:
 all: $(PROGRAM) $(TRAINER_OBJECTS)
 
@@ -114,6 +114,8 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 # The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c))
+# Whole training steps: every bit of a network's state is to be the reference's.
+EMULATED_STEPS := $(patsubst %,$(BUILD)/tests/steps_%_cuda_emulated,trainers convolutional forward_forward)
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation)
 EMULATED_FLAGS := -DFFB_CUDA_EMULATED -Itests/cuda_emulator -Wno-unknown-pragmas
 $(BUILD)/emulated/%.c.o: %.c $(READY)
@@ -124,7 +126,10 @@ $(BUILD)/emulated/%.o: % $(READY)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CXX  $@")
 	$(Q)$(CXX) -std=c++17 $(filter-out -std=c11 -Wpedantic,$(CFLAGS)) $(EMULATED_FLAGS) -x c++ -c $< -o $@
-$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
+$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o
+$(EMULATED_STEPS): $(BUILD)/tests/steps_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(BUILD)/objects/tests/only_backends.o
+$(BUILD)/tests/test_cuda_emulator: $(BUILD)/emulated/tests/cuda_emulator/test_emulator.cu.o
+$(EMULATED_TESTS) $(EMULATED_STEPS) $(BUILD)/tests/test_cuda_emulator: $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
@@ -138,8 +143,11 @@ $(BUILD)/bench/%: $(BUILD)/objects/bench/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench $(LUA_LIBS) -ljansson $(OPENBLAS_LIBS) -lz -lm -lpthread -ldl
 .SECONDARY:
 
-test: all $(TESTS) $(EMULATED_TESTS) $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(BUILD)/tests/test_cuda_emulator $(TEST_PLUGINS)  ## build and run every test (about three minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
+
+test-emulated: $(EMULATED_STEPS)  ## whole training steps over the emulated CUDA kernels, bit by bit (some minutes)
+	@for program in $^; do OMP_WAIT_POLICY=passive $$program || exit 1; done
 
 # Jetson's processor without a Jetson.
 AARCH64 := build/aarch64

@@ -1102,7 +1102,7 @@ static void run_softmax(struct scene *scene, const struct softmax *s, float logi
 
 static void softmax_matches_long_double(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][2] = {{1, 2}, {3, 10}, {17, 33}, {32, 10}, {127, 64}};
+  static const int64_t shapes[][2] = {{1, 2}, {3, 10}, {17, 33}, {32, 10}, {127, 64}, {300, 3}};
   static const float spreads[] = {0.01f, 3, 80};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
     for (int form = 0; form < 12; form++) {
