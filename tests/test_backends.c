@@ -752,14 +752,15 @@ static void clip_search_finds_the_least_deviation(void **state) {
 
 static void clip_ratio_is_tracked(void **state) {
   struct scene *scene = *state;
-  struct clip fresh = make_clip(scene, 5000, 0);
+  enum { N = 300007 };
+  struct clip fresh = make_clip(scene, N, 0);
   draw_distribution(fresh.x, LOG_NORMAL, 22);
   search_clip(scene, &fresh, false);
   float found = f32_after(fresh.ratio)[0];
   f32(fresh.ratio)[0] = 0.9f;
   search_clip(scene, &fresh, false);
   assert_near((double)f32_after(fresh.ratio)[0], 0.75 * 0.9 + 0.25 * (double)found, 1e-6, "tracked ratio", 0);
-  double wanted = clip_deviation(f32(fresh.x), 5000, f32_after(fresh.ratio)[0]);
+  double wanted = clip_deviation(f32(fresh.x), N, f32_after(fresh.ratio)[0]);
   assert_near((double)f32_after(fresh.deviation)[0], wanted, 1e-7, "deviation in force", 0);
 }
 
