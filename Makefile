@@ -63,7 +63,7 @@ objects = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # Everything that compiles waits for this stamp.
 READY := build/.dependencies
 
-.PHONY: all test test-aarch64 fuzz ci lint bench data help clean reproduce report reference check format install-dependencies search doctor
+.PHONY: all test test-emulated test-aarch64 fuzz ci lint bench data help clean reproduce report reference check format install-dependencies search doctor
 .DELETE_ON_ERROR:
 all: $(PROGRAM) $(TRAINER_OBJECTS) $(BACKEND_OBJECTS)
 
@@ -144,7 +144,12 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 # The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
 EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
-EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation)
+# Whole training steps: every bit of a network's state is to be the reference's.
+EMULATED_STEPS := $(patsubst %,$(BUILD)/tests/steps_%_cuda_emulated,trainers convolutional forward_forward)
+# A C++ compiler is all that takes; without one they are skipped, and make test says so.
+HAVE_CXX := $(if $(shell command -v $(CXX)),yes)
+EMULATED_TESTS := $(if $(HAVE_CXX),$(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation))
+EMULATOR_TEST := $(if $(HAVE_CXX),$(BUILD)/tests/test_cuda_emulator)
 EMULATED_FLAGS := -DFFB_CUDA_EMULATED -DFFB_CUDA_PIECE_BYTES=16384 -DFFB_CUDA_S32_TERMS=160 -Itests/cuda_emulator -Wno-unknown-pragmas
 $(BUILD)/emulated/%.c.o: %.c $(READY)
 	@mkdir -p $(@D)
@@ -154,7 +159,10 @@ $(BUILD)/emulated/%.o: % $(READY)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CXX  $@")
 	$(Q)$(CXX) -std=c++17 $(filter-out -std=c11 -Wpedantic,$(CFLAGS)) $(EMULATED_FLAGS) -x c++ -c $< -o $@
-$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
+$(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o
+$(EMULATED_STEPS): $(BUILD)/tests/steps_%_cuda_emulated: $(BUILD)/objects/tests/test_%.o $(BUILD)/objects/tests/only_backends.o
+$(BUILD)/tests/test_cuda_emulator: $(BUILD)/emulated/tests/cuda_emulator/test_emulator.cu.o
+$(EMULATED_TESTS) $(EMULATED_STEPS) $(BUILD)/tests/test_cuda_emulator: $(EMULATED) $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
@@ -162,7 +170,7 @@ $(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/t
 # runtime and a made-up cuBLASLt (tests/cuda_hosted). Whole trainers take a minute or more: make build/tests/test_device_cuda_hosted.
 HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
   $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
-HOSTED_TESTS := $(if $(NVCC),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
+HOSTED_TESTS := $(if $(and $(NVCC),$(HAVE_CXX)),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
 CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
 $(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)
 	@mkdir -p $(@D)
@@ -189,9 +197,12 @@ ifeq ($(SANITIZE),thread)
 test: all $(THREAD_TESTS:%=$(BUILD)/tests/%) $(TEST_PLUGINS)
 	@OMP_THREAD_LIMIT=1 scripts/run-tests $(BUILD) $(THREAD_TESTS)
 else
-test: all $(TESTS) $(EMULATED_TESTS) $(filter-out %/test_device_cuda_hosted,$(HOSTED_TESTS)) $(TEST_PLUGINS)  ## build and run every test (about five minutes; FFBENCH_DATA=DIR adds the real-data cases)
+test: all $(TESTS) $(EMULATED_TESTS) $(EMULATOR_TEST) $(filter-out %/test_device_cuda_hosted,$(HOSTED_TESTS)) $(TEST_PLUGINS)  ## build and run every test (about five minutes; FFBENCH_DATA=DIR adds the real-data cases)
 	@scripts/run-tests $(BUILD)
 endif
+
+test-emulated: $(EMULATED_STEPS)  ## whole training steps over the emulated CUDA kernels, bit by bit (some minutes)
+	@for program in $^; do OMP_WAIT_POLICY=passive $$program || exit 1; done
 
 # Jetson's processor without a Jetson.
 AARCH64 := build/aarch64

@@ -752,14 +752,15 @@ static void clip_search_finds_the_least_deviation(void **state) {
 
 static void clip_ratio_is_tracked(void **state) {
   struct scene *scene = *state;
-  struct clip fresh = make_clip(scene, 5000, 0);
+  enum { N = 300007 };
+  struct clip fresh = make_clip(scene, N, 0);
   draw_distribution(fresh.x, LOG_NORMAL, 22);
   search_clip(scene, &fresh, false);
   float found = f32_after(fresh.ratio)[0];
   f32(fresh.ratio)[0] = 0.9f;
   search_clip(scene, &fresh, false);
   assert_near((double)f32_after(fresh.ratio)[0], 0.75 * 0.9 + 0.25 * (double)found, 1e-6, "tracked ratio", 0);
-  double wanted = clip_deviation(f32(fresh.x), 5000, f32_after(fresh.ratio)[0]);
+  double wanted = clip_deviation(f32(fresh.x), N, f32_after(fresh.ratio)[0]);
   assert_near((double)f32_after(fresh.deviation)[0], wanted, 1e-7, "deviation in force", 0);
 }
 
@@ -1102,7 +1103,7 @@ static void run_softmax(struct scene *scene, const struct softmax *s, float logi
 
 static void softmax_matches_long_double(void **state) {
   struct scene *scene = *state;
-  static const int64_t shapes[][2] = {{1, 2}, {3, 10}, {17, 33}, {32, 10}, {127, 64}};
+  static const int64_t shapes[][2] = {{1, 2}, {3, 10}, {17, 33}, {32, 10}, {127, 64}, {300, 3}};
   static const float spreads[] = {0.01f, 3, 80};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
     for (int form = 0; form < 12; form++) {

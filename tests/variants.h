@@ -36,9 +36,15 @@ static const struct variant variants[] = {{"reference", &ffb_backend_reference, 
                                           {"cpu, compositions", &ffb_backend_cpu, 2, true, false},
                                           {"cpu, poisoned", &ffb_backend_cpu, 1, false, true}};
 
+/* Where the program is linked with the emulator of the CUDA backend's kernels, they take the processor's place. */
+static inline const struct ffb_backend *backend_of(const struct variant *variant) {
+  const struct ffb_backend *emulated = ffb_backend_find("cuda_emulated");
+  return emulated && variant->backend == &ffb_backend_cpu ? emulated : variant->backend;
+}
+
 static inline void make_variant(struct subject *s, const struct recipe *recipe, const struct variant *variant) {
   struct recipe changed = *recipe;
-  changed.backend = variant->backend;
+  changed.backend = backend_of(variant);
   changed.threads = variant->threads;
   plan_poison = variant->poison;
   plan_unfused = variant->unfused;

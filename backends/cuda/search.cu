@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(THREADS)
   int64_t b = (int64_t)blockIdx.x * BLOCKS + threadIdx.x / LANES;
   int64_t end = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
   double chain[Rule::CHAINS] = {};
-#pragma unroll 8
+#pragma unroll 16
   for (int64_t i = b * BLOCK + lane; i < end; i += LANES)
     rule.add(chain, x[i]);
 #pragma unroll

@@ -2,9 +2,10 @@
  * launch runs every thread of every block on one processor.
  *
  * Threads of a block that never wait for each other run one after the other; else they are fibers that change places
- * where one waits. Blocks, and threads between two barriers, run in an order that differs from launch to launch, and
- * shared memory starts as garbage, so that a missing barrier or initialisation shows. A barrier that not every thread
- * reaches ends the program with a message. */
+ * where one waits. Blocks, warps and threads run in an order that differs from launch to launch, each warp as far as it
+ * gets without the others, and shared memory starts as garbage, so that a missing barrier or initialisation shows. A
+ * barrier that not every thread reaches ends the program with a message. What it cannot show: blocks run one after the
+ * other, so that nothing here depends on fences between them. */
 #ifndef FFB_TESTS_CUDA_RUNTIME_H
 #define FFB_TESTS_CUDA_RUNTIME_H
 

@@ -127,12 +127,19 @@ unsigned count_in(state at) {
   return found;
 }
 
-void release_waiting() {
-  bool released = false;
-  for (unsigned first = 0; first < count; first += WARP)
-    released = release_warp(first) || released;
-  if (released)
-    return;
+/* As far as a warp gets without the others. */
+void run_warp(unsigned first) {
+  unsigned lanes = count - first < WARP ? count - first : (unsigned)WARP;
+  do {
+    for (unsigned turn = 0; turn < lanes; turn++) {
+      unsigned next = first + in_order(turn, lanes);
+      if (fibers[next].at == READY)
+        run_fiber(next);
+    }
+  } while (release_warp(first));
+}
+
+void open_barrier() {
   if (count_in(AT_BARRIER) != count)
     stop("not every thread reaches a barrier");
   for (unsigned i = 0; i < count; i++)
@@ -150,13 +157,11 @@ void run_block_of_fibers() {
     fibers[i].index = index_of(i);
   }
   while (count_in(DONE) < count) {
-    for (unsigned turn = 0; turn < count; turn++) {
-      unsigned next = in_order(turn, count);
-      if (fibers[next].at == READY)
-        run_fiber(next);
-    }
+    unsigned warps = (count + WARP - 1) / WARP;
+    for (unsigned turn = 0; turn < warps; turn++)
+      run_warp(in_order(turn, warps) * WARP);
     if (count_in(DONE) < count)
-      release_waiting();
+      open_barrier();
   }
 }
 
