@@ -160,7 +160,7 @@ $(EMULATED_TESTS): $(BUILD)/tests/test_%_cuda_emulated: $(BUILD)/objects/tests/t
 # The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
 # runtime and a made-up cuBLASLt (tests/cuda_hosted). Whole trainers take a minute or more: make build/tests/test_device_cuda_hosted.
 HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
-  $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
+  $(BUILD)/hosted/dnn.o $(BUILD)/emulated/tests/cuda_hosted/graph.cpp.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
 HOSTED_TESTS := $(if $(NVCC),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
 CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
 $(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)
