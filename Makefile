@@ -146,8 +146,8 @@ EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
 # Whole training steps: every bit of a network's state is to be the reference's.
 EMULATED_STEPS := $(patsubst %,$(BUILD)/tests/steps_%_cuda_emulated,trainers convolutional forward_forward)
-# A C++ compiler is all that takes; without one they are skipped, and make test says so.
-HAVE_CXX := $(if $(shell command -v $(CXX)),yes)
+# A C++ compiler is all that takes; without one they are left out, and make test says so. Fibers are nothing for sanitizers.
+HAVE_CXX := $(if $(SANITIZE)$(SYSROOT),,$(if $(shell command -v $(CXX)),yes))
 EMULATED_TESTS := $(if $(HAVE_CXX),$(patsubst %,$(BUILD)/tests/test_%_cuda_emulated,backends convolution normalisation))
 EMULATOR_TEST := $(if $(HAVE_CXX),$(BUILD)/tests/test_cuda_emulator)
 EMULATED_FLAGS := -DFFB_CUDA_EMULATED -DFFB_CUDA_PIECE_BYTES=16384 -DFFB_CUDA_S32_TERMS=160 -Itests/cuda_emulator -Wno-unknown-pragmas
@@ -169,7 +169,7 @@ $(EMULATED_TESTS) $(EMULATED_STEPS) $(BUILD)/tests/test_cuda_emulator: $(EMULATE
 # The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
 # runtime and a made-up cuBLASLt (tests/cuda_hosted). Whole trainers take a minute or more: make build/tests/test_device_cuda_hosted.
 HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
-  $(BUILD)/hosted/dnn.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
+  $(BUILD)/hosted/dnn.o $(BUILD)/emulated/tests/cuda_hosted/graph.cpp.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
 HOSTED_TESTS := $(if $(and $(NVCC),$(HAVE_CXX)),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
 CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
 $(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)

@@ -131,6 +131,7 @@ static void replay_gives_the_same_bits(void **state) {
 struct facts {
   long long products, on_tensor_cores;
   bool refused;
+  long long captured, replayed;
 };
 
 static void note_fact(void *to, const char *name, const char *value) {
@@ -139,6 +140,8 @@ static void note_fact(void *to, const char *name, const char *value) {
     facts->products = atoll(value);
   if (strcmp(name, "int8_products_on_tensor_cores") == 0)
     facts->on_tensor_cores = atoll(value);
+  if (strcmp(name, "programs") == 0)
+    sscanf(value, "%lld captured, replayed %lld times", &facts->captured, &facts->replayed);
   facts->refused = facts->refused || strcmp(name, "not_captured") == 0;
 }
 
@@ -160,6 +163,8 @@ static void int8_products_run_on_tensor_cores(void **state) {
     assert_int_equal(after_some.products > 0, strcmp(recipe->algorithm, "bp_fp32") != 0);
     /* Replayed steps count as those that were called. */
     assert_int_equal(after_more.products, 2 * after_some.products);
+    assert_true(after_some.captured > 0 && after_some.replayed > 0);
+    assert_true(after_more.replayed > after_some.replayed);
     if (after_more.refused)
       fail_msg("%s: a program could not be captured", name_of(recipe));
     subject_end(&s);

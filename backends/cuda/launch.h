@@ -26,7 +26,9 @@ template <class... Parameters, class... Arguments>
 bool ffb_cuda_launch(struct ffb_device *device, const char *name, dim3 blocks, dim3 threads,
                      void (*kernel)(Parameters...), Arguments... arguments) {
   ffb_cuda_call<Parameters...> call = {kernel, {arguments...}};
-  ffb_emulated_run(name, blocks, threads, ffb_cuda_call<Parameters...>::run, &call);
+  ffb_emulated_launch launch = {name, blocks, threads, ffb_cuda_call<Parameters...>::run};
+  if (!ffb_emulated_recorder || !ffb_emulated_recorder(launch, &call, sizeof call))
+    ffb_emulated_run(name, blocks, threads, ffb_cuda_call<Parameters...>::run, &call);
   return ffb_cuda_check(device, cudaGetLastError(), name);
 }
 #else

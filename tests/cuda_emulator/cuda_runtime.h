@@ -120,6 +120,14 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
 /* Calls body(of) as every thread of every block. */
 void ffb_emulated_run(const char *name, dim3 blocks, dim3 threads, void (*body)(const void *of), const void *of);
 
+/* Takes a launch in place of running it, where something records and says true. */
+struct ffb_emulated_launch {
+  const char *name;
+  dim3 blocks, threads;
+  void (*body)(const void *of);
+};
+extern bool (*ffb_emulated_recorder)(const ffb_emulated_launch &launch, const void *of, size_t bytes);
+
 inline cudaError_t cudaGetLastError() {
   return cudaSuccess;
 }

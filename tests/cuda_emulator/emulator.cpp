@@ -9,6 +9,7 @@
 #include <ucontext.h>
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
+bool (*ffb_emulated_recorder)(const ffb_emulated_launch &launch, const void *of, size_t bytes);
 
 /* Bounds of the section that holds every kernel's shared memory. */
 extern "C" char __start_ffb_shared[], __stop_ffb_shared[];

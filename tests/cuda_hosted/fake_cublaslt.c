@@ -193,20 +193,20 @@ static int64_t at(const struct layout *layout, cublasOperation_t operation, int6
 }
 
 static void multiply_s8(const struct operation *operation, const struct layout *layouts[3], const int8_t *a,
-                        const int8_t *b, int32_t *c, int32_t beta) {
+                        const int8_t *b, int32_t *c, bool add) {
   int64_t k_end = operation->a == CUBLAS_OP_T ? layouts[0]->rows : layouts[0]->columns;
   for (int64_t n = 0; n < layouts[2]->columns; n++) {
     for (int64_t m = 0; m < layouts[2]->rows; m++) {
       int32_t *out = &c[m + n * layouts[2]->stride], sum = 0;
       for (int64_t k = 0; k < k_end; k++)
         sum += a[at(layouts[0], operation->a, m, k)] * b[at(layouts[1], operation->b, k, n)];
-      *out = beta ? *out + sum : sum;
+      *out = add ? *out + sum : sum;
     }
   }
 }
 
 static void multiply_f32(const struct operation *operation, const struct layout *layouts[3], const float *a,
-                         const float *b, float *c, float beta) {
+                         const float *b, float *c, bool add) {
   int64_t k_end = operation->a == CUBLAS_OP_T ? layouts[0]->rows : layouts[0]->columns;
   for (int64_t n = 0; n < layouts[2]->columns; n++) {
     for (int64_t m = 0; m < layouts[2]->rows; m++) {
@@ -214,9 +214,31 @@ static void multiply_f32(const struct operation *operation, const struct layout 
       double sum = 0;
       for (int64_t k = 0; k < k_end; k++)
         sum += (double)a[at(layouts[0], operation->a, m, k)] * (double)b[at(layouts[1], operation->b, k, n)];
-      *out = beta > 0 ? *out + (float)sum : (float)sum;
+      *out = add ? *out + (float)sum : (float)sum;
     }
   }
+}
+
+/* One product, with all that describes it. */
+struct product {
+  struct operation operation;
+  struct layout layouts[3];
+  const void *a, *b;
+  void *c;
+  bool add;
+};
+
+static void run_product(const void *node) {
+  const struct product *product = node;
+  const struct layout *layouts[3] = {&product->layouts[0], &product->layouts[1], &product->layouts[2]};
+  if (product->operation.scale == CUDA_R_32I)
+    multiply_s8(&product->operation, layouts, product->a, product->b, product->c, product->add);
+  else
+    multiply_f32(&product->operation, layouts, product->a, product->b, product->c, product->add);
+}
+
+static bool is_number(const void *value, cudaDataType_t type, int number) {
+  return type == CUDA_R_32I ? *(const int32_t *)value == number : *(const float *)value == (float)number;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description, const void *alpha,
@@ -224,26 +246,24 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                               const void *beta, const void *c, cublasLtMatrixLayout_t of_c, void *d,
                               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *workspace,
                               size_t bytes, cudaStream_t stream) {
-  const struct operation *operation = (const struct operation *)(void *)description;
-  const struct layout *layouts[3] = {(const struct layout *)(void *)of_a, (const struct layout *)(void *)of_b,
-                                     (const struct layout *)(void *)of_c};
+  struct product product = {.operation = *(const struct operation *)(void *)description,
+                            .layouts = {*(const struct layout *)(void *)of_a, *(const struct layout *)(void *)of_b,
+                                        *(const struct layout *)(void *)of_c},
+                            .a = a,
+                            .b = b,
+                            .c = d};
   const void *addresses[3] = {a, b, c};
   (void)handle, (void)workspace, (void)bytes, (void)stream;
   if (fake_cuda_fails())
     return CUBLAS_STATUS_EXECUTION_FAILED;
-  if (c != d || of_c != of_d)
+  product.add = is_number(beta, product.operation.scale, 1);
+  if (c != d || of_c != of_d || !is_number(alpha, product.operation.scale, 1) ||
+      (!product.add && !is_number(beta, product.operation.scale, 0)))
     return CUBLAS_STATUS_INVALID_VALUE;
   for (int i = 0; i < 3; i++)
     if (algorithm->data[1 + i] == 0 || (uintptr_t)addresses[i] % algorithm->data[1 + i])
       return CUBLAS_STATUS_INVALID_VALUE;
-  if (operation->scale == CUDA_R_32I) {
-    if (*(const int32_t *)alpha != 1)
-      return CUBLAS_STATUS_INVALID_VALUE;
-    multiply_s8(operation, layouts, a, b, d, *(const int32_t *)beta);
-  } else {
-    if (*(const float *)alpha != 1)
-      return CUBLAS_STATUS_INVALID_VALUE;
-    multiply_f32(operation, layouts, a, b, d, *(const float *)beta);
-  }
+  if (!fake_cuda_record(run_product, &product, sizeof product))
+    run_product(&product);
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const size_t total_bytes = (size_t)1 << 30;
@@ -14,6 +15,55 @@ bool fake_cuda_fails(void) {
   fake_cuda.calls++;
   return fake_cuda.fail_in > 0 && --fake_cuda.fail_in == 0;
 }
+
+/* ---- graphs ----------------------------------------------------------------------------------------------------- */
+
+struct node {
+  struct node *next;
+  void (*run)(const void *node);
+  size_t bytes;
+  _Alignas(16) char content[];
+};
+
+struct graph {
+  struct node *first, **last;
+};
+
+static struct {
+  struct graph *graph; /* null: nothing is captured */
+  bool spoilt;
+} capture;
+
+bool fake_cuda_is_capturing(void) {
+  return capture.graph != NULL;
+}
+
+bool fake_cuda_record(void (*run)(const void *node), const void *node, size_t bytes) {
+  if (!capture.graph)
+    return false;
+  struct node *kept = malloc(sizeof *kept + bytes);
+  *kept = (struct node){.run = run, .bytes = bytes};
+  memcpy(kept->content, node, bytes);
+  *capture.graph->last = kept;
+  capture.graph->last = &kept->next;
+  return true;
+}
+
+/* What a capture does not allow. */
+static bool spoils(void) {
+  capture.spoilt = capture.spoilt || capture.graph;
+  return capture.graph != NULL;
+}
+
+static void free_graph(struct graph *graph) {
+  for (struct node *node = graph ? graph->first : NULL, *next; node; node = next) {
+    next = node->next;
+    free(node);
+  }
+  free(graph);
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
 
 static cudaError_t answer(void) {
   return fake_cuda_fails() ? cudaErrorUnknown : cudaSuccess;
@@ -96,6 +146,8 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
+  if (spoils())
+    return cudaErrorStreamCaptureUnsupported;
   if (fake_cuda_fails() || bytes > total_bytes)
     return cudaErrorMemoryAllocation;
   *memory = ffb_host_allocate(bytes, 256);
@@ -118,17 +170,21 @@ cudaError_t cudaFreeHost(void *memory) {
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
   (void)stream;
+  if (spoils())
+    return cudaErrorStreamCaptureUnsupported;
   memset(memory, value, bytes);
   return answer();
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream) {
   (void)kind, (void)stream;
+  if (spoils())
+    return cudaErrorStreamCaptureUnsupported;
   memcpy(to, from, bytes);
   return answer();
 }
 
-/* ---- streams, events, graphs ------------------------------------------------------------------------------------ */
+/* ---- streams, events, captures ---------------------------------------------------------------------------------- */
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
   (void)flags;
@@ -141,7 +197,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   (void)stream;
-  return answer();
+  return spoils() ? cudaErrorStreamCaptureUnsupported : answer();
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t *event) {
@@ -164,7 +220,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   (void)event;
-  return answer();
+  return spoils() ? cudaErrorStreamCaptureUnsupported : answer();
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
@@ -173,42 +229,68 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEven
   return answer();
 }
 
-/* Here a launch computes at once, so that nothing can be captured: an empty graph would pass for a step. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
   (void)stream, (void)mode;
-  return cudaErrorStreamCaptureUnsupported;
+  if (fake_cuda_fails() || capture.graph)
+    return cudaErrorIllegalState;
+  capture.graph = calloc(1, sizeof *capture.graph);
+  capture.graph->last = &capture.graph->first;
+  capture.spoilt = false;
+  fake_cuda.alive++;
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+  struct graph *captured = capture.graph;
   (void)stream;
+  capture.graph = NULL;
+  if (!capture.spoilt && !fake_cuda_fails()) {
+    *graph = (cudaGraph_t)(void *)captured;
+    return cudaSuccess;
+  }
+  free_graph(captured);
+  fake_cuda.alive--;
   *graph = NULL;
   return cudaErrorStreamCaptureInvalidated;
 }
 
+/* The program takes the nodes over; the graph is left without. */
 #if CUDART_VERSION >= 12000
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *program, cudaGraph_t graph, unsigned long long flags) {
-  (void)program, (void)graph, (void)flags;
-  return cudaErrorNotSupported;
-}
+  (void)flags;
 #else
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *program, cudaGraph_t graph, cudaGraphNode_t *node, char *log,
                                  size_t size) {
-  (void)program, (void)graph, (void)node, (void)log, (void)size;
-  return cudaErrorNotSupported;
-}
+  (void)node, (void)log, (void)size;
 #endif
+  struct graph *from = (struct graph *)(void *)graph, *to;
+  if (fake_cuda_fails())
+    return cudaErrorUnknown;
+  to = calloc(1, sizeof *to);
+  to->first = from->first;
+  from->first = NULL;
+  *program = (cudaGraphExec_t)(void *)to;
+  fake_cuda.alive++;
+  return cudaSuccess;
+}
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  (void)graph;
+  free_graph((struct graph *)(void *)graph);
+  fake_cuda.alive--;
   return cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t program, cudaStream_t stream) {
-  (void)program, (void)stream;
-  return cudaErrorNotSupported;
+  (void)stream;
+  if (fake_cuda_fails() || capture.graph)
+    return cudaErrorUnknown;
+  for (const struct node *node = ((const struct graph *)(const void *)program)->first; node; node = node->next)
+    node->run(node->content);
+  return cudaSuccess;
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t program) {
-  (void)program;
+  free_graph((struct graph *)(void *)program);
+  fake_cuda.alive--;
   return cudaSuccess;
 }

@@ -5,6 +5,7 @@
 #define FFB_TESTS_CUDA_HOSTED_FAKE_RUNTIME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct fake_cuda {
   long fail_in; /* the n-th call from now that can fail does; 0: none */
@@ -16,5 +17,10 @@ extern struct fake_cuda fake_cuda;
 
 /* Counts a call; whether it has to fail. */
 bool fake_cuda_fails(void);
+
+/* Between cudaStreamBeginCapture and cudaStreamEndCapture: keeps a copy of a node and says true. Then, and then only,
+ * waiting, copying and allocating are errors that spoil the capture. */
+bool fake_cuda_record(void (*run)(const void *node), const void *node, size_t bytes);
+bool fake_cuda_is_capturing(void);
 
 #endif
