@@ -363,12 +363,15 @@ static bool options_survive(const json_t *options) {
   return true;
 }
 
+/* Without memory jansson may write a text that lacks a key, and say nothing. */
 static char *record_text(const json_t *record, struct ffb_error *error) {
+  unsigned long refused = ffb_refused_allocations();
   bool short_enough = options_survive(json_object_get(record, "config"));
   char *text = json_dumps(record, JSON_INDENT(2) | JSON_REAL_PRECISION(short_enough ? REAL_DIGITS : ALL_DIGITS));
-  if (!text)
-    ffb_fail(error, "out of memory for the record: close other programs");
-  return text;
+  if (value_is_whole(refused, "the record", error))
+    return text;
+  free(text);
+  return NULL;
 }
 
 json_t *record_as_read(const json_t *record, struct ffb_error *error) {

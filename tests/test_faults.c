@@ -9,6 +9,7 @@
 #include "harness/experiment.h"
 #include "harness/file.h"
 #include "harness/lua_host.h"
+#include "harness/record.h"
 #include "harness/registry.h"
 #include "tests/folder.h"
 
@@ -596,6 +597,36 @@ static void scripts_without_memory_end_cleanly(void **state) {
   add_row("memory is refused to Lua, once or from then on", said(), "nothing was trained or written");
 }
 
+/* jansson goes on where a key does not fit into its buffer. */
+static void records_are_whole_or_none(void **state) {
+  (void)state;
+  enum { KEYS = 200, CALLS = 60 };
+  struct ffb_error error;
+  struct ledger ledger;
+  json_t *record = json_object();
+  assert_true(ledger_begin(&ledger, &error));
+  for (int i = 0; i < KEYS; i++) {
+    char key[64];
+    snprintf(key, sizeof key, "a_key_that_takes_some_room_%d", i);
+    json_object_set_new(record, key, json_null());
+  }
+  int refused = 0;
+  for (unsigned long n = 1; n <= CALLS; n++) {
+    ffb_fail_allocation(n);
+    bool written = record_write(in("whole.json"), record, &ledger, "", &error);
+    ffb_fail_allocation(0);
+    refused += !written;
+    json_t *read = exists(in("whole.json")) ? load(in("whole.json")) : NULL;
+    if (read && !json_equal(read, record))
+      fail_msg("without allocation %lu the record is another", n);
+    json_decref(read);
+    remove(in("whole.json"));
+  }
+  assert_in_range(refused, 5, CALLS - 1);
+  ledger_end(&ledger);
+  json_decref(record);
+}
+
 static bool spares_children;
 
 static void spare_child(void) {
@@ -607,9 +638,10 @@ static void spare_child(void) {
 static void answers_of_scripts_are_whole_or_none(void **state) {
   (void)state;
   enum { ANSWER = 80 };
-  static const char script[] = "return experiment { name = 'long', title = ('A long title, '):rep(40),\n"
-                               "  models = { mlp = { dataset = 'synthetic_digits' } }, algorithms = { { 'bp_fp32' } },\n"
-                               "  profiles = { smoke = { seeds = { 1 } } } }\n";
+  static const char script[] =
+      "return experiment { name = 'long', title = ('A long title, '):rep(40),\n"
+      "  models = { mlp = { dataset = 'synthetic_digits' } }, algorithms = { { 'bp_fp32' } },\n"
+      "  profiles = { smoke = { seeds = { 1 } } } }\n";
   struct ffb_error error;
   assert_true(file_replace(in("long.lua"), script, strlen(script), "", &error));
   json_t *registry = registry_json(&error);
@@ -1064,6 +1096,7 @@ int main(void) {
       CASE(reports_without_memory_end_cleanly),
       CASE(scripts_without_memory_end_cleanly),
       CASE(answers_of_scripts_are_whole_or_none),
+      CASE(records_are_whole_or_none),
       cmocka_unit_test(the_document_has_the_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
