@@ -340,19 +340,6 @@ static void the_document_has_the_table(void **state) {
 
 /* ---- what is left ----------------------------------------------------------------------------------------------- */
 
-static int find_temporary(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-  (void)status, (void)kind, (void)walk;
-  size_t length = strlen(path);
-  bool left = length > 5 && (strcmp(path + length - 4, ".tmp") == 0 || strcmp(path + length - 5, ".lock") == 0);
-  if (left)
-    print_error("left behind: %s\n", path);
-  return left;
-}
-
-static void assert_nothing_temporary(void) {
-  assert_int_equal(nftw(folder, find_temporary, 8, FTW_PHYS), 0);
-}
-
 static bool exists(const char *path) {
   return access(path, F_OK) == 0;
 }
