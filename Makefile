@@ -142,7 +142,7 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 # The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
-EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c
+EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c backends/cuda/workspace.c
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
 # Whole training steps: every bit of a network's state is to be the reference's.
 EMULATED_STEPS := $(patsubst %,$(BUILD)/tests/steps_%_cuda_emulated,trainers convolutional forward_forward)

@@ -174,18 +174,6 @@ static bool cuda_memory(struct ffb_device *device, struct ffb_device_memory *mem
   return memory->total > 0;
 }
 
-static size_t workspace_of_product(struct ffb_device *device, enum ffb_operator operation,
-                                   const union ffb_arguments *arguments) {
-  size_t bytes = ffb_cuda_product_workspace(device, operation, arguments);
-  return bytes ? bytes : ffb_cuda_convolution_workspace(device, operation, arguments);
-}
-
-static size_t cuda_workspace(struct ffb_device *device, enum ffb_operator operation,
-                             const union ffb_arguments *arguments) {
-  size_t bytes = ffb_cuda_fused_workspace(device, operation, arguments, workspace_of_product);
-  return bytes ? bytes : workspace_of_product(device, operation, arguments);
-}
-
 /* ---- table ------------------------------------------------------------------------------------------------------ */
 
 /* Only this symbol is exported (scripts/backend.map). */
@@ -209,7 +197,7 @@ const struct ffb_backend ffbench_backend = {
     .write = ffb_cuda_write,
     .read = ffb_cuda_read,
     .synchronise = ffb_cuda_synchronise,
-    .workspace = cuda_workspace,
+    .workspace = ffb_cuda_workspace,
     .failure = cuda_failure,
     .capture_begin = ffb_cuda_capture_begin,
     .capture_end = ffb_cuda_capture_end,

@@ -57,4 +57,7 @@ size_t ffb_cuda_product_workspace(struct ffb_device *device, enum ffb_operator o
 size_t ffb_cuda_convolution_workspace(struct ffb_device *device, enum ffb_operator operation,
                                       const union ffb_arguments *arguments);
 
+/* workspace.c: of any operator, as struct ffb_backend has it. */
+size_t ffb_cuda_workspace(struct ffb_device *device, enum ffb_operator operation, const union ffb_arguments *arguments);
+
 #endif

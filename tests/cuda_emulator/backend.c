@@ -100,18 +100,6 @@ FFB_CUDA_KERNELS(FFB_POISONED)
   FFB_CUDA_DEPTHWISE(X)
 FFB_PRODUCTS(FFB_POISONED)
 
-static size_t workspace_of_product(struct ffb_device *device, enum ffb_operator operation,
-                                   const union ffb_arguments *arguments) {
-  size_t bytes = ffb_cuda_product_workspace(device, operation, arguments);
-  return bytes ? bytes : ffb_cuda_convolution_workspace(device, operation, arguments);
-}
-
-static size_t emulated_workspace(struct ffb_device *device, enum ffb_operator operation,
-                                 const union ffb_arguments *arguments) {
-  size_t bytes = ffb_cuda_fused_workspace(device, operation, arguments, workspace_of_product);
-  return bytes ? bytes : workspace_of_product(device, operation, arguments);
-}
-
 #define FFB_ENTRY(NAME, name) [FFB_##NAME] = poisoned_##name,
 
 static const struct ffb_backend cuda_emulated = {
@@ -128,7 +116,7 @@ static const struct ffb_backend cuda_emulated = {
     .write = ffb_host_transfer,
     .read = ffb_host_transfer,
     .synchronise = ffb_host_synchronise,
-    .workspace = emulated_workspace,
+    .workspace = ffb_cuda_workspace,
     .failure = emulated_failure,
     .operators = {FFB_CUDA_KERNELS(FFB_ENTRY) FFB_PRODUCTS(FFB_ENTRY)},
 };
