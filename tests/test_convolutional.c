@@ -49,20 +49,6 @@ static void int8_bits_do_not_depend_on_the_backend(void **state) {
     assert_same_bits(&int8_modes[i], mode_name(&int8_modes[i]), *state, STEPS, PREDICTED);
 }
 
-/* Distance between two trainers' tensors of a name, relative to the first. */
-static double distance(struct subject *a, struct subject *b, const char *name) {
-  float *x = content(a->plan, tensor_named(a->plan, name)), *y = content(b->plan, tensor_named(b->plan, name));
-  int64_t n = ffb_elements(tensor_named(a->plan, name));
-  double difference = 0, size = 0;
-  for (int64_t i = 0; i < n; i++) {
-    difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-    size += (double)x[i] * (double)x[i];
-  }
-  free(x);
-  free(y);
-  return sqrt(difference / (size > 0 ? size : 1));
-}
-
 /* One step: over several, batch normalisation of a few samples drives rounding errors apart; the deeper networks do
  * so in one (tests/test_golden.c holds it against PyTorch on larger maps). */
 static void fp32_backends_agree(void **state) {

@@ -57,20 +57,6 @@ static void make_on(struct subject *s, const struct recipe *recipe, const struct
   subject_make(s, &changed);
 }
 
-/* Of two trainers' tensors of a name, relative to the second. */
-static double distance(struct subject *a, struct subject *b, const char *name) {
-  float *x = content(a->plan, tensor_named(a->plan, name)), *y = content(b->plan, tensor_named(b->plan, name));
-  int64_t n = ffb_elements(tensor_named(a->plan, name));
-  double difference = 0, size = 0;
-  for (int64_t i = 0; i < n; i++) {
-    difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-    size += (double)y[i] * (double)y[i];
-  }
-  free(x);
-  free(y);
-  return sqrt(difference / (size > 0 ? size : 1));
-}
-
 /* ---- cases ------------------------------------------------------------------------------------------------------- */
 
 /* Batch normalisation of a few samples drives rounding errors apart in the deeper networks, in one step already. */
@@ -95,7 +81,7 @@ static void one_step_is_near_the_cpus(void **state) {
       const struct ffb_tensor *tensor = ffb_plan_persistent_at(wanted.plan, t);
       if (tensor->tag != FFB_TAG_WEIGHTS || tensor->type != FFB_F32)
         continue;
-      double away = distance(&got, &wanted, tensor->name);
+      double away = distance(&wanted, &got, tensor->name);
       if (!(away < 2e-3))
         fail_msg("%s: %s is %g away", name_of(recipe), tensor->name, away);
     }

@@ -481,16 +481,20 @@ static void chosen(struct world *world, enum meter_scope device, const struct me
   assert_int_equal(fake->opened, 0);
 }
 
+static struct world *world_with_card(void **made) {
+  assert_int_equal(setup(made), 0);
+  scene.shape = &constant;
+  scene.frozen = (struct span){0};
+  scene.world = *made;
+  build_card(scene.world);
+  return scene.world;
+}
+
 /* A card's joules are not those of a run on the processor, nor the other way round; a module has both. */
 static void scopes_are_not_mixed(void **state) {
   (void)state;
   void *made = NULL;
-  assert_int_equal(setup(&made), 0);
-  struct world *world = made;
-  scene.shape = &constant;
-  scene.frozen = (struct span){0};
-  scene.world = world;
-  build_card(world);
+  struct world *world = world_with_card(&made);
   unsetenv("CUDA_VISIBLE_DEVICES");
   chosen(world, METER_PROCESSOR, NULL, NULL);
   chosen(world, METER_GPU, &meter_nvml, "graphics card 0 of 2 (Made-up card 0)");
@@ -514,12 +518,7 @@ static void scopes_are_not_mixed(void **state) {
 static void too_short_for_a_card(void **state) {
   (void)state;
   void *made = NULL;
-  assert_int_equal(setup(&made), 0);
-  struct world *world = made;
-  scene.shape = &constant;
-  scene.frozen = (struct span){0};
-  scene.world = world;
-  build_card(world);
+  struct world *world = world_with_card(&made);
   world->now = 1;
   struct meter_result result = measure(world, 0.01, 0.002);
   assert_false(result.measured);

@@ -515,4 +515,18 @@ static inline const char *recipe_name(const struct recipe *recipe) {
   return name;
 }
 
+/* Between two trainers' tensors of a name, relative to the first. */
+static inline double distance(struct subject *a, struct subject *b, const char *name) {
+  float *x = content(a->plan, tensor_named(a->plan, name)), *y = content(b->plan, tensor_named(b->plan, name));
+  int64_t n = ffb_elements(tensor_named(a->plan, name));
+  double difference = 0, size = 0;
+  for (int64_t i = 0; i < n; i++) {
+    difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+    size += (double)x[i] * (double)x[i];
+  }
+  free(x);
+  free(y);
+  return sqrt(difference / (size > 0 ? size : 1));
+}
+
 #endif
