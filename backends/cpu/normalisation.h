@@ -81,13 +81,20 @@ struct ffb_cpu_normalisation_kernels {
   void (*moments)(double *mean, double *variance, double *inverse, const double *sums, const double *squares,
                   const float *origin, int64_t channels, double pixels, double epsilon);
 
-  /* Sums of squares of each channel, over the pixels in order. */
-  void (*channel_squares)(float *sums, const float *x, int64_t channels, int64_t pixels);
+  /* Sums of squares of each channel, [images][channels], over the pixels of an image in order. */
+  void (*channel_squares)(float *sums, const float *x, int64_t channels, int64_t pixels, int64_t images);
+  /* The largest absolute value of each channel; a NaN where there is one. */
+  void (*channel_largest)(float *largest, const float *x, int64_t channels, int64_t pixels);
   /* y = x * factor of the channel (+ y). */
   void (*scale_channels)(float *y, const float *x, const float *factor, int64_t channels, int64_t pixels,
                          bool accumulate);
+  /* q = x * factor of the channel * reciprocal, rounded to nearest. */
+  void (*scale_channels_nearest)(int8_t *q, const float *x, const float *factor, int64_t channels, int64_t pixels,
+                                 float reciprocal);
 };
 
+/* Images whose channels channel_squares sums side by side. */
+enum { FFB_CPU_IMAGES = 4 };
 /* Channels that are summed together: a share of work of these sums is one block of pixels and this many channels. */
 enum { FFB_CPU_CHANNELS = 64 };
 
