@@ -1,13 +1,14 @@
 /* What the harness costs on top of the steps that it measures. --help lists the options.
  *
- * In turns of one random order after another: the bare steps of a trainer, from batches that lie in memory, and a whole
- * run of the program's own (run_execute) over as many: batches from their thread, step times, the live line on a
- * terminal, the meter's thread at its usual interval, the watch over clocks and heat, the record. A machine without a
- * meter gets a made-up INA3221, which is read most often of all, from files in memory. Each turn puts its network and
- * trainer together anew, so that neither side keeps the luckier addresses.
+ * In turns of one random order after another: the bare steps of a trainer, from batches that lie in memory; the same
+ * steps from batches that a thread shuffles and copies together, as every training needs; and a whole run of the
+ * program's own (run_execute) over as many: besides those batches step times, the live line on a terminal, the meter's
+ * thread at its usual interval, the watch over clocks and heat, the record. A machine without a meter gets a made-up
+ * INA3221, which is read most often of all, from files in memory. Each turn puts its network and trainer together anew,
+ * so that no side keeps the luckier addresses.
  *
  * The ratio is taken within a round; the table has the median over the rounds with its 95 % interval, from order
- * statistics. What the harness does by itself is the difference of the two for a trainer that hardly computes
+ * statistics. What the harness does by itself is the difference of two sides for a trainer that hardly computes
  * (tests/plugins/counting.c), where no threads get into each other's way. */
 #include "base/memory.h"
 #include "harness/assembly.h"
@@ -49,7 +50,7 @@ static const struct ffb_option options[] = {
      .initial = "40",
      .minimum = 6,
      .maximum = MOST_ROUNDS,
-     .help = "each has a turn of both sides"},
+     .help = "each has a turn of every side"},
     {.name = "steps",
      .type = FFB_OPTION_INTEGER,
      .offset = REQUEST(steps),
@@ -77,11 +78,14 @@ struct turn {
   double rest;     /* of a run: before and after the steps, evaluation excluded */
 };
 
+enum side { BARE, FED, UNMETERED, RUN, SIDES };
+
 struct bench {
   const struct request *request;
   char folder[PATH_BYTES];
+  char sysfs[LONG_PATH_BYTES]; /* where the meter is; empty: the machine's own */
   char meter[64];
-  struct turn bare[MOST_ROUNDS], run[MOST_ROUNDS];
+  struct turn turns[SIDES][MOST_ROUNDS];
 };
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
@@ -125,11 +129,20 @@ static bool find_meter(struct bench *bench, struct ffb_error *error) {
   meter_session_close(session);
   if (here)
     return true;
-  char root[LONG_PATH_BYTES];
-  snprintf(root, sizeof root, "%s/sys", bench->folder);
+  snprintf(bench->sysfs, sizeof bench->sysfs, "%s/sys", bench->folder);
   return (write_file(bench, MODULE "in1_label", "VDD_IN\n") && write_file(bench, MODULE "in1_input", "5000\n") &&
-          write_file(bench, MODULE "curr1_input", "1504\n") && setenv("FFBENCH_SYSFS", root, 1) == 0) ||
+          write_file(bench, MODULE "curr1_input", "1504\n")) ||
          ffb_fail(error, "%s: cannot be written to", bench->folder);
+}
+
+/* Without, there is nothing where the meter would be. */
+static void give_meter(const struct bench *bench, bool metered) {
+  char nothing[LONG_PATH_BYTES];
+  snprintf(nothing, sizeof nothing, "%s/no-sys", bench->folder);
+  if (metered && !bench->sysfs[0])
+    unsetenv("FFBENCH_SYSFS");
+  else
+    setenv("FFBENCH_SYSFS", metered ? bench->sysfs : nothing, 1);
 }
 
 /* ---- a terminal -------------------------------------------------------------------------------------------------- */
@@ -189,7 +202,13 @@ static bool configure(struct run_config *config, const struct request *request, 
   return true;
 }
 
-static bool take_steps(struct assembly *assembly, int64_t steps, struct turn *turn, struct ffb_error *error) {
+static bool take_step(struct assembly *assembly, const struct ffb_batch *batch, struct ffb_error *error) {
+  return assembly->parts.trainer->train_step(assembly->state, batch, error) &&
+         ffb_plan_synchronise(assembly->plan, error);
+}
+
+/* From records in order. */
+static bool take_bare_steps(struct assembly *assembly, int64_t steps, struct turn *turn, struct ffb_error *error) {
   const struct ffb_dataset *train = &assembly->data->train;
   size_t image = (size_t)(train->height * train->width * train->channels);
   int32_t *index = ffb_allocate((size_t)(steps * BATCH), sizeof *index, error), *labels = NULL;
@@ -205,8 +224,7 @@ static bool take_steps(struct assembly *assembly, int64_t steps, struct turn *tu
                               .images = train->images + (size_t)first * image,
                               .labels = labels + first,
                               .index = index + first};
-    good = assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
-           ffb_plan_synchronise(assembly->plan, error);
+    good = take_step(assembly, &batch, error);
   }
   turn->training = meter_clock_seconds() - start;
   ffb_free(labels);
@@ -214,12 +232,24 @@ static bool take_steps(struct assembly *assembly, int64_t steps, struct turn *tu
   return good;
 }
 
-static bool play_bare(const struct bench *bench, const char *plugin, struct turn *turn, struct ffb_error *error) {
+static bool take_fed_steps(struct assembly *assembly, int64_t steps, struct turn *turn, struct ffb_error *error) {
+  bool good = loader_start(&assembly->loader, 0, 0, 1, error);
+  double start = meter_clock_seconds();
+  for (int64_t step = 0; good && step < steps; step++) {
+    struct ffb_batch batch;
+    good = loader_next(&assembly->loader, &batch, error) && take_step(assembly, &batch, error);
+  }
+  turn->training = meter_clock_seconds() - start;
+  return good;
+}
+
+static bool play_steps(const struct bench *bench, const char *plugin, bool fed, struct turn *turn,
+                       struct ffb_error *error) {
   struct run_config config;
   struct assembly assembly;
   bool good = configure(&config, bench->request, plugin, error) && assembly_make(&assembly, &config, error);
   if (good) {
-    good = take_steps(&assembly, bench->request->steps, turn, error);
+    good = (fed ? take_fed_steps : take_bare_steps)(&assembly, bench->request->steps, turn, error);
     assembly_free(&assembly);
   }
   run_config_end(&config);
@@ -254,13 +284,30 @@ static bool play_run(const struct bench *bench, const char *plugin, struct turn 
   return good;
 }
 
+static bool play(struct bench *bench, const char *plugin, enum side side, int64_t round, struct ffb_error *error) {
+  struct turn *turn = &bench->turns[side][round];
+  if (side == BARE || side == FED)
+    return play_steps(bench, plugin, side == FED, turn, error);
+  give_meter(bench, side == RUN);
+  return play_run(bench, plugin, turn, error);
+}
+
+static void shuffle(enum side order[SIDES], unsigned *seed) {
+  for (int i = SIDES - 1; i > 0; i--) {
+    int other = rand_r(seed) % (i + 1);
+    enum side side = order[i];
+    order[i] = order[other];
+    order[other] = side;
+  }
+}
+
 static bool play_rounds(struct bench *bench, const char *plugin, struct ffb_error *error) {
   unsigned seed = 1;
   for (int64_t round = 0; round < bench->request->rounds; round++) {
-    bool run_first = rand_r(&seed) & 1;
-    for (int i = 0; i < 2; i++)
-      if (!(run_first == (i == 0) ? play_run(bench, plugin, &bench->run[round], error)
-                                  : play_bare(bench, plugin, &bench->bare[round], error)))
+    enum side order[SIDES] = {BARE, FED, UNMETERED, RUN};
+    shuffle(order, &seed);
+    for (int i = 0; i < SIDES; i++)
+      if (!play(bench, plugin, order[i], round, error))
         return false;
   }
   return true;
@@ -288,63 +335,70 @@ static int64_t values_outside(int64_t n) {
   }
 }
 
-/* Of run and bare in each round. */
-typedef double compare_turns(const struct turn *run, const struct turn *bare);
-
-static double ratio_of(const struct turn *run, const struct turn *bare) {
-  return run->training / bare->training;
-}
-static double difference_of(const struct turn *run, const struct turn *bare) {
-  return run->training - bare->training;
-}
-static double of_run(const struct turn *run, const struct turn *bare) {
-  (void)bare;
-  return run->training;
-}
-static double of_bare(const struct turn *run, const struct turn *bare) {
-  (void)run;
-  return bare->training;
-}
-static double rest_of_run(const struct turn *run, const struct turn *bare) {
-  (void)bare;
-  return run->rest;
-}
-
 struct middle {
   double median, low, high; /* the 95 % interval */
 };
 
-static struct middle middle_of(const struct bench *bench, compare_turns *compare) {
-  double values[MOST_ROUNDS];
+static struct middle middle_of(const struct bench *bench, double *values) {
   int64_t n = bench->request->rounds, outside = values_outside(n);
-  for (int64_t i = 0; i < n; i++)
-    values[i] = compare(&bench->run[i], &bench->bare[i]);
   qsort(values, (size_t)n, sizeof *values, by_value);
   return (struct middle){
       .median = 0.5 * (values[(n - 1) / 2] + values[n / 2]), .low = values[outside - 1], .high = values[n - outside]};
 }
 
+static double step_seconds(const struct bench *bench, enum side side) {
+  double values[MOST_ROUNDS];
+  for (int64_t i = 0; i < bench->request->rounds; i++)
+    values[i] = bench->turns[side][i].training / (double)bench->request->steps;
+  return middle_of(bench, values).median;
+}
+
+static double rest_seconds(const struct bench *bench) {
+  double values[MOST_ROUNDS];
+  for (int64_t i = 0; i < bench->request->rounds; i++)
+    values[i] = bench->turns[RUN][i].rest;
+  return middle_of(bench, values).median;
+}
+
+static struct middle ratio_of(const struct bench *bench, enum side side, enum side base) {
+  double values[MOST_ROUNDS];
+  for (int64_t i = 0; i < bench->request->rounds; i++)
+    values[i] = bench->turns[side][i].training / bench->turns[base][i].training;
+  return middle_of(bench, values);
+}
+
+/* In microseconds a step. */
+static struct middle difference_of(const struct bench *bench, enum side side, enum side base) {
+  double values[MOST_ROUNDS], unit = 1e6 / (double)bench->request->steps;
+  for (int64_t i = 0; i < bench->request->rounds; i++)
+    values[i] = unit * (bench->turns[side][i].training - bench->turns[base][i].training);
+  return middle_of(bench, values);
+}
+
+static void print_ratio(const char *label, struct middle ratio) {
+  printf("%s%.4f [%.4f, %.4f], 95 %% interval\n", label, ratio.median, ratio.low, ratio.high);
+}
+
 static void print_table(const struct bench *bench, const struct machine_watch *watch) {
   const struct request *request = bench->request;
-  double steps = (double)request->steps;
-  struct middle ratio = middle_of(bench, ratio_of);
   struct machine_usage usage;
   printf("%s, MLP, batch %d, %lld threads: %lld rounds of %lld steps; %s\n", request->algorithm, BATCH,
          (long long)request->threads, (long long)request->rounds, (long long)request->steps, bench->meter);
   if (machine_watch_read(watch, &usage) && usage.capacity > 0)
-    printf("other processes   %.1f %% of the machine meanwhile\n", 100 * usage.other / usage.capacity);
-  printf("bare step         %.1f us\n", 1e6 * middle_of(bench, of_bare).median / steps);
-  printf("step in a run     %.1f us\n", 1e6 * middle_of(bench, of_run).median / steps);
-  printf("run / bare        %.4f [%.4f, %.4f], 95 %% interval\n", ratio.median, ratio.low, ratio.high);
-  printf("once in a run     %.0f ms: network, trainer, data split, record and the files beside it\n",
-         1e3 * middle_of(bench, rest_of_run).median);
+    printf("other processes       %.1f %% of the machine meanwhile\n", 100 * usage.other / usage.capacity);
+  printf("bare step             %.1f us, its batches in memory\n", 1e6 * step_seconds(bench, BARE));
+  printf("fed step              %.1f us, its batches prepared by a thread\n", 1e6 * step_seconds(bench, FED));
+  printf("step in a run         %.1f us, %.1f us without the meter\n", 1e6 * step_seconds(bench, RUN),
+         1e6 * step_seconds(bench, UNMETERED));
+  print_ratio("fed / bare            ", ratio_of(bench, FED, BARE));
+  print_ratio("run / fed             ", ratio_of(bench, RUN, FED));
+  printf("once in a run         %.0f ms: network, trainer, data split, record and the files beside it\n",
+         1e3 * rest_seconds(bench));
 }
 
-static void print_alone(const struct bench *bench, double bare) {
-  double unit = 1e6 / (double)bench->request->steps;
-  struct middle alone = middle_of(bench, difference_of);
-  printf("harness by itself %.2f us a step [%.2f, %.2f], %.2f %% of the bare step\n", unit * alone.median,
-         unit * alone.low, unit * alone.high, 100 * alone.median / bare);
+static void print_alone(const char *label, struct middle alone, double bare) {
+  printf("%s%.2f us a step [%.2f, %.2f], %.2f %% of the bare step\n", label, alone.median, alone.low, alone.high,
+         alone.median / (1e4 * bare));
 }
 
 static bool measure(const struct request *request, struct ffb_error *error) {
@@ -357,9 +411,12 @@ static bool measure(const struct request *request, struct ffb_error *error) {
   bool good = find_meter(&bench, error) && play_rounds(&bench, NULL, error);
   if (good)
     print_table(&bench, &watch);
-  double bare = good ? middle_of(&bench, of_bare).median : 1;
-  if (good && request->plugin && (good = play_rounds(&bench, request->plugin, error)))
-    print_alone(&bench, bare);
+  double bare = good ? step_seconds(&bench, BARE) : 1;
+  if (good && request->plugin && (good = play_rounds(&bench, request->plugin, error))) {
+    print_alone("batches by themselves ", difference_of(&bench, FED, BARE), bare);
+    print_alone("harness by itself     ", difference_of(&bench, RUN, FED), bare);
+    print_alone("of it the meter       ", difference_of(&bench, RUN, UNMETERED), bare);
+  }
   nftw(bench.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
   return good;
 }

@@ -106,13 +106,14 @@ static json_t *make_memory(const struct record_facts *facts) {
   for (int tag = 0; tag < FFB_TAG_COUNT; tag++)
     json_object_set_new(by_tag, ffb_tag_name((enum ffb_tag)tag), json_integer((json_int_t)peak.by_tag[tag]));
   const struct meter_memory *memory = &facts->memory;
-  return json_pack("{s:I, s:o, s:I, s:I, s:s?, s:I, s:o, s:b, s:s?, s:o, s:o}", "peak_bytes", (json_int_t)peak.peak,
-                   "peak_bytes_by_tag", by_tag, "prediction_peak_bytes", (json_int_t)prediction.peak, "arena_bytes",
-                   (json_int_t)peak.arena, "peak_program", peak.program, "peak_call", (json_int_t)peak.call,
-                   "resident_peak_bytes", memory_value(&memory->resident_peak), "resident_peak_of_this_run",
-                   facts->memory_reset.peak_reset, "resident_reason",
-                   memory->resident_peak.known ? NULL : memory->resident_peak.reason, "cgroup_peak_bytes",
-                   memory_value(&memory->cgroup_peak), "device", make_device_memory(facts->assembly));
+  return json_pack(
+      "{s:I, s:o, s:I, s:I, s:s?, s:I, s:o, s:b, s:s?, s:o, s:s?, s:o}", "peak_bytes", (json_int_t)peak.peak,
+      "peak_bytes_by_tag", by_tag, "prediction_peak_bytes", (json_int_t)prediction.peak, "arena_bytes",
+      (json_int_t)peak.arena, "peak_program", peak.program, "peak_call", (json_int_t)peak.call, "resident_peak_bytes",
+      memory_value(&memory->resident_peak), "resident_peak_of_this_run", facts->memory_reset.peak_reset,
+      "resident_reason", memory->resident_peak.known ? NULL : memory->resident_peak.reason, "cgroup_peak_bytes",
+      memory_value(&memory->cgroup_peak), "cgroup_reason",
+      memory->cgroup_peak.known ? NULL : memory->cgroup_peak.reason, "device", make_device_memory(facts->assembly));
 }
 
 static json_t *make_count(const struct ffb_operation_count *count) {

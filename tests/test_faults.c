@@ -553,6 +553,12 @@ static void reports_without_memory_end_cleanly(void **state) {
   starve_report(LIST("list"), (struct sweep){.every = 50, .seed = 6}, 10);
 }
 
+/* Of so many calls that a random choice comes further and further apart. */
+static unsigned long next_of_many(unsigned long n) {
+  struct sweep sweep = {.every = 20, .step = n / (SANITIZED ? 1 : 2) + 1, .seed = (unsigned)n};
+  return next_call(&sweep, n);
+}
+
 /* Lua's allocations are those of a process of its own, which begins where this one stands. */
 static void scripts_without_memory_end_cleanly(void **state) {
   (void)state;
@@ -564,8 +570,9 @@ static void scripts_without_memory_end_cleanly(void **state) {
   assert_non_null(input);
   unsigned refused = 0, made = 0;
   char problem[ROW_BYTES] = "";
-  for (int lasting = 0; lasting < 2; lasting++)
-    for (unsigned long n = 1; n < 3000000; n += n < 20 ? 1 : n / (SANITIZED ? 1 : 3)) {
+  unsigned long end = 3000000; /* until where it is known: the first call from which on refusals change nothing */
+  for (int lasting = 1; lasting >= 0; lasting--)
+    for (unsigned long n = 1; n < end; n = next_of_many(n)) {
       error = (struct ffb_error){.kind = FFB_ERROR_NONE};
       (lasting ? ffb_fail_allocations : ffb_fail_allocation)(n);
       json_t *result = lua_host_run(in("two.lua"), "experiments", input, &lua_host_limits_default, &error);
@@ -576,6 +583,7 @@ static void scripts_without_memory_end_cleanly(void **state) {
         fail_msg("without allocation %lu%s: %s", n, lasting ? " and all after it" : "", error.message);
       refused += !result;
       made += result != NULL;
+      end = result && lasting ? n : end;
       json_decref(result);
     }
   assert_true(refused > 20 && made > 5);

@@ -352,13 +352,16 @@ static void table1_reproduces_itself(void **state) {
 
 static json_t *record_of_table5(const json_t *cell) {
   const char *model = text_of(cell, "model"), *row = text_of(cell, "row");
-  return make_record(cell, printed("table5", model, row, "accuracy"), printed("table5", model, row, "time"),
-                     printed("table5", model, row, "energy"), printed("table5", model, row, "memory"),
-                     "NVIDIA Jetson Orin Nano");
+  json_t *record = make_record(cell, printed("table5", model, row, "accuracy"), printed("table5", model, row, "time"),
+                               printed("table5", model, row, "energy"), printed("table5", model, row, "memory"),
+                               "NVIDIA Jetson Orin Nano");
+  json_object_set_new(record, "epochs", json_array());
+  json_array_append_new(json_object_get(record, "epochs"), json_pack("{s:i}", "epoch", 1));
+  return record;
 }
 
-/* Two sentences do not follow from the table: that an epoch is hundreds of times cheaper, for which it has no epochs,
- * and that GDAI8 costs more than plain INT8, which is not so on MobileNet-V2. */
+/* Two sentences do not follow from the table, whose numbers are taken at equal epochs: that an epoch is hundreds of
+ * times cheaper, and that GDAI8 costs more than plain INT8, which is not so on MobileNet-V2. */
 static void table5_reproduces_itself(void **state) {
   (void)state;
   static const char *const others[] = {"per_epoch", "more_epochs", "mobilenet_v2.bp_gdai8.slightly_dearer", NULL};

@@ -6,6 +6,10 @@ bool ffb_cpu_uses_blas(const struct ffb_device *device) {
   return device->kernels == ffb_cpu_kernels_portable();
 }
 
+const char *ffb_cpu_blas_name(void) {
+  return openblas_get_config();
+}
+
 void ffb_cpu_blas_gemm(const struct ffb_device *device, const struct ffb_gemm_f32 *gemm) {
   openblas_set_num_threads(device->threads);
   blasint m = (blasint)ffb_rows(gemm->c), n = (blasint)ffb_columns(gemm->c);

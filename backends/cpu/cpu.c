@@ -106,7 +106,7 @@ static void cpu_describe(struct ffb_device *device, ffb_describe_function *say, 
   say(to, "instruction_set", device->kernels->name);
   snprintf(text, sizeof text, "%d x %d tiles of %s multiply-add, sums over K in order", device->kernels->tile_rows,
            device->kernels->panel, device->kernels->name);
-  say(to, "fp32_kernel", ffb_cpu_uses_blas(device) ? "OpenBLAS" : text);
+  say(to, "fp32_kernel", ffb_cpu_uses_blas(device) ? ffb_cpu_blas_name() : text);
   snprintf(text, sizeof text, "%s, self-test passed", device->kernels->dot);
   if (device->refused)
     snprintf(text, sizeof text, "%s, self-test passed (failed by: %s)", device->kernels->dot, device->refused);

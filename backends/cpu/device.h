@@ -68,6 +68,8 @@ void ffb_cpu_adam_of(struct ffb_cpu_update *update, const struct ffb_adam *rule)
 
 /* OpenBLAS serves the FP32 product where there are no kernels of ours for the processor (blas.c). */
 bool ffb_cpu_uses_blas(const struct ffb_device *device);
+/* OpenBLAS with its version and how it was built: another one may sum in another order. */
+const char *ffb_cpu_blas_name(void);
 void ffb_cpu_blas_gemm(const struct ffb_device *device, const struct ffb_gemm_f32 *gemm);
 
 /* The operators, in elementwise.c, products.c and gemm_f32.c. */

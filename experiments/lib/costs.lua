@@ -166,7 +166,7 @@ end
 local function detail_table(model)
   local list = tables.new { "In detail", "Seeds", "Epochs", "ms per step", "Resident MB" }
   for _, row in ipairs(model.rows) do
-    list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:plain("step"), row:text("resident"))
+    list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:text("step"), row:text("resident"))
   end
   return list
 end
@@ -207,7 +207,8 @@ local function report(results, levels, origin)
   end
   blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard "
     .. "deviation. Time and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident "
-    .. "memory is the whole process at its largest, libraries and dataset included."
+    .. "memory is the whole process at its largest, libraries and dataset included. What other programs hold, or a GPU, is "
+    .. "in neither: records have the peak of the control group and of the device."
   blocks[#blocks + 1] = levels_text(results, levels, origin)
   return blocks
 end

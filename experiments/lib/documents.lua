@@ -98,6 +98,8 @@ local function stamp(results, plan)
     add(("%s thread%s, backend %s"):format(numbers_text(threads), #threads == 1 and threads[1] == 1 and "" or "s",
       table.concat(results:distinct(of_record("provenance.backend.name")), ", ")))
   end
+  local modes = results:distinct(of_record("provenance.conditions.power_mode"))
+  add(joined(modes, #modes > 1 and "Power modes %s, so times and joules are not of one machine" or "Power mode %s"))
   add(joined(results:distinct(commit), "Commit %s"))
   add(joined(results:distinct(day), "Records of %s"))
   add(foreign_commits(results, plan.version))

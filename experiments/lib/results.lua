@@ -108,13 +108,14 @@ local function per_epoch(path)
   end
 end
 
--- What depends on who else used the machine.
-local function cost(title, unit, read, why)
+-- Of seconds and joules, which depend on who else used the machine.
+local function caveat_of_cost(unit)
   local caveat = first_of(shared_machine, throttled)
-  if unit == "J" then
-    caveat = first_of(partly_seen, disputed, caveat)
-  end
-  return { title = title, unit = unit, read = read, why = why, caveat = caveat, wants_own_machine = true }
+  return unit == "J" and first_of(partly_seen, disputed, caveat) or caveat
+end
+
+local function cost(title, unit, read, why)
+  return { title = title, unit = unit, read = read, why = why, caveat = caveat_of_cost(unit), wants_own_machine = true }
 end
 
 -- exact: the same for every seed, so that one run says all. wants_data: says nothing on synthetic data.
@@ -131,7 +132,7 @@ local metrics = {
   time_per_epoch = cost("training time per epoch", "s", per_epoch "time.train_seconds"),
   energy = cost("energy of training", "J", scaled("energy.joules", 1), no_energy),
   energy_per_epoch = cost("energy of training per epoch", "J", per_epoch "energy.joules", no_energy),
-  step = { title = "median step", unit = "ms", read = scaled("time.step_median_seconds", 1e3) },
+  step = cost("median step", "ms", scaled("time.step_median_seconds", 1e3)),
   epochs = {
     title = "epochs trained",
     unit = "epochs",
@@ -157,7 +158,7 @@ local finders = {
   function(name)
     local metric = curves.metric(name, no_energy)
     if metric and metric.wants_own_machine then
-      metric.caveat = shared_machine
+      metric.caveat = caveat_of_cost(metric.unit)
     end
     return metric
   end,
