@@ -3,6 +3,8 @@
 
 PROFILE ?=
 SANITIZE ?=
+# For a Jetson's board, or with its toolkit.
+JETSON ?=
 CC ?= gcc
 MACHINE := $(shell $(CC) -dumpmachine)
 ARCH := $(firstword $(subst -, ,$(MACHINE)))
@@ -18,8 +20,10 @@ ENGINE := $(BUILD)/libffbench.so
 SYSROOT ?=
 
 OPTIMISE := $(if $(SANITIZE),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined,-O3 -g)
+# A warning is an error, but for a board's compilers, which nobody here has tried.
+WARNINGS_ARE_ERRORS := $(if $(JETSON),,-Werror)
 # No fused multiply-add unless a kernel asks for it: the same bits on every instruction set.
-CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Werror $(OPTIMISE) -ffp-contract=off -fno-math-errno \
+CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic $(WARNINGS_ARE_ERRORS) $(OPTIMISE) -ffp-contract=off -fno-math-errno \
           $(SYSROOT:%=--sysroot=%) -fno-trapping-math -fPIC -fopenmp -MMD -MP $(CFLAGS_EXTRA)
 LDFLAGS := $(SYSROOT:%=--sysroot=%) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -fopenmp $(LDFLAGS_EXTRA)
 
@@ -36,7 +40,6 @@ LUA_LIBS := -llua5.4
 # CUDA: an object of its own, where the toolkit is found; CUDA=0 leaves it out. cuBLASLt is needed, cuDNN is used where
 # it is there. An sm_87 of its own (make JETSON=1) keeps to what JetPack 5's CUDA 11.4 knows.
 CUDA ?= 1
-JETSON ?=
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc)))
 NVCC := $(if $(filter-out 0,$(CUDA)),$(if $(SANITIZE)$(SYSROOT),,$(if $(CUDA_HOME),$(wildcard $(CUDA_HOME)/bin/nvcc))))
 CUDA_LIBRARIES := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
@@ -45,7 +48,7 @@ CUDA_ARCHITECTURES := $(if $(JETSON),87,80 86 89 90)
 CUDA_NEWEST := $(lastword $(CUDA_ARCHITECTURES))
 CUDA_CODE := $(foreach a,$(CUDA_ARCHITECTURES),-gencode=arch=compute_$(a),code=sm_$(a)) -gencode=arch=compute_$(CUDA_NEWEST),code=compute_$(CUDA_NEWEST)
 # As for the processor: no fused multiply-add, so that a kernel gives the bits that backend.h says.
-NVCCFLAGS := -std=c++17 -O3 -fmad=false -I. -Werror=all-warnings -Xcompiler=-fPIC,-Wall,-Wextra,-ffp-contract=off $(CUDA_CODE)
+NVCCFLAGS := -std=c++17 -O3 -fmad=false -I. $(WARNINGS_ARE_ERRORS:%=%=all-warnings) -Xcompiler=-fPIC,-Wall,-Wextra,-ffp-contract=off $(CUDA_CODE)
 CUDA_SOURCES := $(wildcard backends/cuda/*.c)
 CUDA_KERNELS := $(wildcard backends/cuda/*.cu)
 BACKEND_OBJECTS := $(if $(NVCC),$(BUILD)/backends/cuda.so)

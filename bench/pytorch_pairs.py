@@ -32,6 +32,10 @@ MODES = {  # name: (mode of torch.compile or None, channels_last)
 STANDARD_MODES = list(MODES)[:4]
 MODELS = ["mlp", "mobilenet_v2", "efficientnet_b0", "resnet18"]
 ALGORITHMS = ["bp_fp32", "bp_int8", "bp_ui8", "bp_gdai8", "ff_int8", "ff_int8:preset=one_pass"]
+# As experiments/tuned.lua trains them.
+CONVOLUTIONAL_ALGORITHMS = ALGORITHMS[:4] + [
+    "ff_int8:preset=tuned,lookahead=scalar,goodness=mean_squares,theta=1,label=pattern,pattern_amplitude=1",
+    "ff_int8:preset=one_pass,optimiser=sgd,momentum=0,input_rounding=nearest"]
 FEWEST_ROUNDS = 5
 START_SECONDS, TURN_SECONDS = 900, 120  # until a contestant is given up
 
@@ -209,7 +213,10 @@ def start_all(model, arguments, theirs, ours):
         command += [word for pair in settings for word in ("--set", "=".join(pair))]
         theirs.append(Contestant(f"PyTorch {mode}", command, environment(**ALLOCATOR, **INDUCTOR, **waiting)))
         start(theirs[-1])
-    for algorithm in arguments.algorithms:
+    chosen = arguments.algorithms
+    if chosen is None:
+        chosen = ALGORITHMS if model == "mlp" else CONVOLUTIONAL_ALGORITHMS
+    for algorithm in chosen:
         own = "".join(f"{',' if i or ':' in algorithm else ':'}{'='.join(pair)}" for i, pair in enumerate(settings))
         command = [arguments.steps_program, "--serve", f"{model}/{algorithm}{own}"]
         ours.append(Contestant(algorithm, command, environment(**(waiting or OURS))))
@@ -379,7 +386,8 @@ def heading(arguments):
     import torch
     import torchvision
     waiting = arguments.wait_policy or "each side's own"
-    return (f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}; ffbench {commit()}\n"
+    return (f"$ python3 {' '.join(sys.argv)}\n"
+            f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}; ffbench {commit()}\n"
             f"{processor()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}; {THREADS} threads each, batch {BATCH}, "
             f"FP32 in PyTorch, SGD with momentum (fused=True)\n"
             f"OpenMP waiting: {waiting}; ratios of medians within a round, median over the rounds [95 % interval]")
@@ -410,7 +418,7 @@ def setting(text):
 def arguments_of():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, help="ours: ALGORITHM[:option=value,...]")
+    parser.add_argument("--algorithms", nargs="*", help="ours: ALGORITHM[:option=value,...]; else all, with the options of experiments/tuned.lua")
     parser.add_argument("--modes", nargs="*", choices=MODES, default=STANDARD_MODES, help="PyTorch's")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="OPTION=VALUE",
                         help="for every algorithm; model.stem and model.squeeze_excitation change PyTorch's model too")

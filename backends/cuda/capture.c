@@ -13,8 +13,10 @@ bool ffb_cuda_capture_begin(struct ffb_device *device) {
   struct ffb_cuda_host *host = device->host;
   /* Thread-local: what the data loader's thread does meanwhile is no business of the capture. */
   if (!ffb_cuda_check(device, cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal),
-                      "beginning a capture"))
+                      "beginning a capture")) {
+    snprintf(host->capture_problem, sizeof host->capture_problem, "%s", device->failure);
     return false;
+  }
   host->capturing = true;
   host->counts_before = host->counts;
   return true;

@@ -21,8 +21,10 @@ bool ffb_cuda_fail(struct ffb_device *device, const char *format, ...) {
 }
 
 bool ffb_cuda_check(struct ffb_device *device, cudaError_t status, const char *what) {
-  return status == cudaSuccess ||
-         ffb_cuda_fail(device, "%s: %s (%s)", what, cudaGetErrorString(status), cudaGetErrorName(status));
+  if (status == cudaSuccess)
+    return true;
+  cudaGetLastError(); /* said here, and not by the next launch again */
+  return ffb_cuda_fail(device, "%s: %s (%s)", what, cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
 /* ---- is there a device ------------------------------------------------------------------------------------------ */

@@ -246,13 +246,16 @@ template <class T> bool convolve_weight(struct ffb_device *device, const operand
   typedef typename sums<T>::partial sum_type;
   geometry g = geometry_of(o.w, o.from, o.window);
   int taps = g.kernel * g.kernel, chunk = CHUNK;
-  int64_t chunks = 0, bytes = 0;
+  const int64_t always = FFB_CUDA_SCRATCH_BYTES;
+  int64_t chunks = 0, bytes = 0, room = (int64_t)device->scratch_bytes;
+  /* Scratch may grow, the order of the sums must not change with it. */
+  room = room < always ? room : always;
   /* An INT32 holds what a chunk of 2^16 pixels sums up to. */
   do {
     chunks = (g.pixels + chunk - 1) / chunk;
     bytes = chunks * taps * g.channels * (int64_t)sizeof(sum_type);
     chunk *= 2;
-  } while (bytes > (int64_t)device->scratch_bytes && chunk <= 1 << 16);
+  } while (bytes > room && chunk <= 1 << 16);
   chunk /= 2;
   if (!ffb_cuda_fits(device, bytes, "depthwise_weight"))
     return false;

@@ -16,7 +16,7 @@ static const size_t most_workspace = (size_t)64 << 20;
 
 /* What a choice depends on. Compared byte by byte: no padding. */
 struct key {
-  int32_t pass, groups, kernel, stride, padding, zero;
+  int32_t pass, groups, kernel, stride, padding, accumulate;
   int64_t x[FFB_DIMENSIONS], y[FFB_DIMENSIONS];
 };
 
@@ -105,18 +105,34 @@ static cudnnStatus_t describe_image(cudnnTensorDescriptor_t descriptor, const st
                                     (int)tensor->shape[3], (int)tensor->shape[1], (int)tensor->shape[2]);
 }
 
-static bool describe(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution) {
+static cudnnStatus_t describe(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution) {
   const struct ffb_window *window = &convolution->window;
-  return describe_image(dnn->x, convolution->x) == CUDNN_STATUS_SUCCESS &&
-         describe_image(dnn->y, convolution->y) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetFilter4dDescriptor(dnn->w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, (int)convolution->y->shape[3],
-                                    (int)(convolution->x->shape[3] / convolution->groups), window->kernel,
-                                    window->kernel) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetConvolution2dDescriptor(dnn->convolution, window->padding, window->padding, window->stride,
-                                         window->stride, 1, 1, CUDNN_CROSS_CORRELATION,
-                                         CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetConvolutionGroupCount(dnn->convolution, convolution->groups) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetConvolutionMathType(dnn->convolution, CUDNN_FMA_MATH) == CUDNN_STATUS_SUCCESS;
+  cudnnStatus_t status = describe_image(dnn->x, convolution->x);
+  if (status == CUDNN_STATUS_SUCCESS)
+    status = describe_image(dnn->y, convolution->y);
+  if (status == CUDNN_STATUS_SUCCESS)
+    status = cudnnSetFilter4dDescriptor(dnn->w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, (int)convolution->y->shape[3],
+                                        (int)(convolution->x->shape[3] / convolution->groups), window->kernel,
+                                        window->kernel);
+  if (status == CUDNN_STATUS_SUCCESS)
+    status = cudnnSetConvolution2dDescriptor(dnn->convolution, window->padding, window->padding, window->stride,
+                                             window->stride, 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT);
+  if (status == CUDNN_STATUS_SUCCESS)
+    status = cudnnSetConvolutionGroupCount(dnn->convolution, convolution->groups);
+  if (status == CUDNN_STATUS_SUCCESS)
+    status = cudnnSetConvolutionMathType(dnn->convolution, CUDNN_FMA_MATH);
+  return status;
+}
+
+/* Whether the library refuses a call that it could not have been known to: since version 9 it says why in one of many
+ * statuses. */
+static bool is_refusal(cudnnStatus_t status) {
+#if CUDNN_MAJOR >= 9
+  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+#else
+  return status == CUDNN_STATUS_NOT_SUPPORTED || status == CUDNN_STATUS_ARCH_MISMATCH ||
+         status == CUDNN_STATUS_RUNTIME_PREREQUISITE_MISSING;
+#endif
 }
 
 static bool is_plain(enum ffb_cuda_pass pass, int algorithm) {
@@ -170,7 +186,7 @@ static int list(const struct ffb_cuda_dnn *dnn, enum ffb_cuda_pass pass, int alg
 
 static void choose(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution, struct choice *choice) {
   int algorithms[DNN_CANDIDATES], count = 0;
-  if (describe(dnn, convolution))
+  if (describe(dnn, convolution) == CUDNN_STATUS_SUCCESS)
     count = list(dnn, convolution->pass, algorithms);
   for (int i = 0; i < count && !choice->found; i++) {
     choice->algorithm = algorithms[i];
@@ -188,6 +204,7 @@ static struct key key_of(const struct ffb_cuda_convolution *convolution) {
   key.kernel = convolution->window.kernel;
   key.stride = convolution->window.stride;
   key.padding = convolution->window.padding;
+  key.accumulate = convolution->accumulate;
   memcpy(key.x, convolution->x->shape, sizeof key.x);
   memcpy(key.y, convolution->y->shape, sizeof key.y);
   return key;
@@ -203,8 +220,10 @@ static struct choice *choice_of(struct ffb_device *device, const struct ffb_cuda
   if (dnn->count == dnn->capacity) {
     size_t capacity = dnn->capacity ? 2 * dnn->capacity : 32;
     struct choice *grown = ffb_reallocate(dnn->choices, capacity, sizeof *grown, NULL);
-    if (!grown)
+    if (!grown) {
+      ffb_cuda_fail(device, "out of memory for the algorithms chosen: close other programs");
       return NULL;
+    }
     dnn->choices = grown;
     dnn->capacity = capacity;
   }
@@ -214,8 +233,13 @@ static struct choice *choice_of(struct ffb_device *device, const struct ffb_cuda
   return choice;
 }
 
+/* The library's kernels load whole vectors. While memory is planned there is no address yet, and 0 is aligned. */
+static bool is_aligned(const struct ffb_tensor *tensor) {
+  return (uintptr_t)tensor->data % 16 == 0;
+}
+
 bool ffb_cuda_dnn_takes(struct ffb_device *device, const struct ffb_cuda_convolution *convolution) {
-  if (!is_there(device))
+  if (!is_aligned(convolution->x) || !is_aligned(convolution->y) || !is_aligned(convolution->w) || !is_there(device))
     return false;
   const struct choice *choice = choice_of(device, convolution);
   return choice && choice->found;
@@ -251,12 +275,12 @@ bool ffb_cuda_dnn_convolve(struct ffb_device *device, const struct ffb_cuda_conv
   void *scratch = choice ? ffb_cuda_scratch(device, convolution->workspace, choice->bytes) : NULL;
   if (!scratch)
     return false;
-  cudnnStatus_t status = CUDNN_STATUS_INTERNAL_ERROR;
-  if (describe(dnn, convolution))
+  cudnnStatus_t status = describe(dnn, convolution);
+  if (status == CUDNN_STATUS_SUCCESS)
     status = run(dnn, convolution, choice, scratch);
   if (status == CUDNN_STATUS_SUCCESS)
     return true;
-  if (status != CUDNN_STATUS_NOT_SUPPORTED)
+  if (!is_refusal(status))
     return ffb_cuda_fail(device, "cuDNN: %s", cudnnGetErrorString(status));
   /* A forecast that did not hold: nothing was computed, and from now on patches serve this shape. */
   choice->found = false;

@@ -10,8 +10,12 @@ static const double mebibyte = 1 << 20;
 void ffb_cuda_look_at_memory(struct ffb_device *device) {
   size_t free_bytes = 0, total = 0;
   struct ffb_cuda_host *host = device->host;
-  if (host->capturing || cudaMemGetInfo(&free_bytes, &total) != cudaSuccess)
+  if (host->capturing)
     return;
+  if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) {
+    cudaGetLastError(); /* else the next check would find it */
+    return;
+  }
   host->memory_bytes = total;
   if (!host->memory_used_first)
     host->memory_used_first = total - free_bytes;
@@ -48,7 +52,7 @@ static bool grow_scratch(struct ffb_device *device, size_t bytes) {
   struct ffb_cuda_host *host = device->host;
   size_t wanted = 2 * device->scratch_bytes > bytes ? 2 * device->scratch_bytes : bytes;
   if (host->retired_count == FFB_CUDA_RETIRED)
-    return ffb_cuda_fail(device, "scratch memory grew %d times: give calls their workspace", FFB_CUDA_RETIRED);
+    return ffb_cuda_fail(device, "scratch memory grew %d times: lower --batch", FFB_CUDA_RETIRED);
   void *grown = ffb_cuda_take(device, wanted, "scratch");
   if (!grown)
     return false;

@@ -65,14 +65,22 @@ static void free_graph(struct graph *graph) {
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
 
+/* Until it is asked for, as the runtime keeps it. */
+static cudaError_t last_error;
+
+static cudaError_t said(cudaError_t status) {
+  last_error = status;
+  return status;
+}
+
 static cudaError_t answer(void) {
-  return fake_cuda_fails() ? cudaErrorUnknown : cudaSuccess;
+  return fake_cuda_fails() ? said(cudaErrorUnknown) : cudaSuccess;
 }
 
 /* Something that has to be given back. */
 static cudaError_t make(void **thing) {
   if (fake_cuda_fails())
-    return cudaErrorUnknown;
+    return said(cudaErrorUnknown);
   *thing = ffb_host_allocate(1, 64);
   fake_cuda.alive++;
   return cudaSuccess;
@@ -88,15 +96,15 @@ static cudaError_t give_back(void *thing) {
 
 cudaError_t cudaGetDeviceCount(int *count) {
   if (fake_cuda.no_driver)
-    return cudaErrorInsufficientDriver;
+    return said(cudaErrorInsufficientDriver);
   if (fake_cuda.no_gpu || fake_cuda_fails())
-    return cudaErrorNoDevice; /* and the count is left alone */
+    return said(cudaErrorNoDevice); /* and the count is left alone */
   *count = 1;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device) {
-  return device ? cudaErrorInvalidDevice : answer();
+  return device ? said(cudaErrorInvalidDevice) : answer();
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
@@ -126,7 +134,9 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 }
 
 cudaError_t cudaGetLastError(void) {
-  return cudaSuccess;
+  cudaError_t status = last_error;
+  last_error = cudaSuccess;
+  return status;
 }
 
 const char *cudaGetErrorString(cudaError_t status) {
@@ -147,9 +157,9 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
   if (spoils())
-    return cudaErrorStreamCaptureUnsupported;
+    return said(cudaErrorStreamCaptureUnsupported);
   if (fake_cuda_fails() || bytes > total_bytes)
-    return cudaErrorMemoryAllocation;
+    return said(cudaErrorMemoryAllocation);
   *memory = ffb_host_allocate(bytes, 256);
   memset(*memory, 0xA5, bytes);
   fake_cuda.alive++;
@@ -171,7 +181,7 @@ cudaError_t cudaFreeHost(void *memory) {
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
   (void)stream;
   if (spoils())
-    return cudaErrorStreamCaptureUnsupported;
+    return said(cudaErrorStreamCaptureUnsupported);
   memset(memory, value, bytes);
   return answer();
 }
@@ -179,7 +189,7 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream) {
   (void)kind, (void)stream;
   if (spoils())
-    return cudaErrorStreamCaptureUnsupported;
+    return said(cudaErrorStreamCaptureUnsupported);
   memcpy(to, from, bytes);
   return answer();
 }
@@ -197,7 +207,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   (void)stream;
-  return spoils() ? cudaErrorStreamCaptureUnsupported : answer();
+  return spoils() ? said(cudaErrorStreamCaptureUnsupported) : answer();
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t *event) {
@@ -220,7 +230,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   (void)event;
-  return spoils() ? cudaErrorStreamCaptureUnsupported : answer();
+  return spoils() ? said(cudaErrorStreamCaptureUnsupported) : answer();
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
@@ -232,7 +242,7 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEven
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
   (void)stream, (void)mode;
   if (fake_cuda_fails() || capture.graph)
-    return cudaErrorIllegalState;
+    return said(cudaErrorIllegalState);
   capture.graph = calloc(1, sizeof *capture.graph);
   capture.graph->last = &capture.graph->first;
   capture.spoilt = false;
@@ -251,7 +261,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
   free_graph(captured);
   fake_cuda.alive--;
   *graph = NULL;
-  return cudaErrorStreamCaptureInvalidated;
+  return said(cudaErrorStreamCaptureInvalidated);
 }
 
 /* The program takes the nodes over; the graph is left without. */
@@ -265,7 +275,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *program, cudaGraph_t graph, cu
 #endif
   struct graph *from = (struct graph *)(void *)graph, *to;
   if (fake_cuda_fails())
-    return cudaErrorUnknown;
+    return said(cudaErrorUnknown);
   to = calloc(1, sizeof *to);
   to->first = from->first;
   from->first = NULL;
@@ -283,7 +293,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t program, cudaStream_t stream) {
   (void)stream;
   if (fake_cuda_fails() || capture.graph)
-    return cudaErrorUnknown;
+    return said(cudaErrorUnknown);
   for (const struct node *node = ((const struct graph *)(const void *)program)->first; node; node = node->next)
     node->run(node->content);
   return cudaSuccess;
