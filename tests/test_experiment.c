@@ -640,6 +640,8 @@ static const struct traced every[] = {
      10},
     {"search.lua", SMALL, "--only algorithm=bp_fp32_3,algorithm=bp_fp32_4,algorithm=ff_int8_tuned_3", 6},
     {"search_convolutional.lua", TINY, "--only model=resnet18,algorithm=bp_fp32_2", 3},
+    {"search_depth.lua", SMALL, "--only algorithm=bp_int8_2", 3},
+    {"search_long.lua", SMALL, "--only algorithm=bp_ui8_3,algorithm=ff_int8_one_pass_1", 4},
     {"table1.lua", SMALL, "--only model=hidden1,model=hidden2", 10},
     {"table2.lua", SMALL, "--only model=mlp", 4},
     {"table3.lua", SMALL "--set seeds=1", "", 6},

@@ -852,7 +852,7 @@ static void report_shows_gaps_and_reasons(void **state) {
   assert_contains(markdown, "the paper contradicts itself");
   assert_contains(terminal, "BP-GDAI8");
   assert_contains(markdown, "other programs used more than 5 % of the machine meanwhile");
-  assert_contains(markdown, "not measured (other programs used the machine meanwhile): time of FF-INT8 paper");
+  assert_contains(markdown, "not measured (other programs used the machine meanwhile): time per epoch of FF-INT8 paper");
   assert_null(strstr(markdown, "SYNTHETIC"));
   json_decref(result);
 }
@@ -902,7 +902,7 @@ static void verdicts_name_their_network(void **state) {
   assert_contains(markdown, "\nMobileNet-V2  ");
   assert_contains(markdown, "\nResNet-18  ");
   assert_contains(markdown, "too small to judge by): accuracy of BP-FP32;");
-  assert_contains(markdown, "\ntime of FF-INT8 tuned against BP-FP32");
+  assert_contains(markdown, "\ntime per epoch of FF-INT8 tuned against BP-FP32");
   assert_null(strstr(markdown, "\naccuracy of"));
   /* Not all of the networks that the paper's averages are over. */
   assert_null(strstr(markdown, "against BP-FP32 on average"));
@@ -959,13 +959,13 @@ static void averages_are_over_the_networks(void **state) {
   const char *line = strstr(file_text(result, 0), "\nmemory of FF-INT8 tuned against BP-FP32 on average");
   assert_non_null(line);
   assert_contains(line, "| -38.7 % | -44.0 % | not reproduced");
-  line = strstr(file_text(result, 0), "\ntime of FF-INT8 tuned against BP-FP32 on average");
+  line = strstr(file_text(result, 0), "\ntime per epoch of FF-INT8 tuned against BP-FP32 on average");
   assert_non_null(line);
   /* One seed of the convolutional networks: the bytes are what they are, the seconds have no interval. */
   assert_contains(line, "| -28.6 % | -25.0 % | underpowered: 2 seeds");
   json_decref(result);
   result = report_part("report", "paper", "mnist", two_rows);
-  line = strstr(file_text(result, 0), "\ntime of FF-INT8 tuned against BP-FP32 on average");
+  line = strstr(file_text(result, 0), "\ntime per epoch of FF-INT8 tuned against BP-FP32 on average");
   assert_non_null(line);
   assert_contains(line, "| -28.6 % | -25.0 % | reproduced");
   json_decref(result);
