@@ -852,7 +852,8 @@ static void report_shows_gaps_and_reasons(void **state) {
   assert_contains(markdown, "the paper contradicts itself");
   assert_contains(terminal, "BP-GDAI8");
   assert_contains(markdown, "other programs used more than 5 % of the machine meanwhile");
-  assert_contains(markdown, "not measured (other programs used the machine meanwhile): time per epoch of FF-INT8 paper");
+  assert_contains(markdown,
+                  "not measured (other programs used the machine meanwhile): time per epoch of FF-INT8 paper");
   assert_null(strstr(markdown, "SYNTHETIC"));
   json_decref(result);
 }
