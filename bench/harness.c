@@ -3,9 +3,9 @@
  * In turns of one random order after another: the bare steps of a trainer, from batches that lie in memory; the same
  * steps from batches that a thread shuffles and copies together, as every training needs; and a whole run of the
  * program's own (run_execute) over as many: besides those batches step times, the live line on a terminal, the meter's
- * thread at its usual interval, the watch over clocks and heat, the record. A machine without a meter gets a made-up
- * INA3221, which is read most often of all, from files in memory. Each turn puts its network and trainer together anew,
- * so that no side keeps the luckier addresses.
+ * thread at its usual interval, the watch over clocks and heat, the record; that once more without a meter. A machine
+ * without one gets a made-up INA3221, which is read most often of all, from files in memory. Each turn puts its network
+ * and trainer together anew, so that no side keeps the luckier addresses.
  *
  * The ratio is taken within a round; the table has the median over the rounds with its 95 % interval, from order
  * statistics. What the harness does by itself is the difference of two sides for a trainer that hardly computes
