@@ -876,10 +876,17 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
                         json_pack("{s:s, s:f}", "source", "RAPL perf", "ratio", index == 2 ? 0.8 : 1.04));
     if (index)
       json_object_set_new(json_object_get(record, "provenance"), "throttled", json_true());
+    json_object_set_new(json_object_get(record, "provenance"), "conditions",
+                        json_pack("{s:s}", "power_mode", odd ? "7W" : "15W"));
+    json_object_set_new(json_object_get(record, "time"), "step_median_seconds", json_real(0.125));
   }
   json_t *result =
       answer("experiments/table5.lua", "report", "quick", json_pack("{s:o, s:o}", "only", only, "cells", cells));
   const char *markdown = file_text(result, 0);
+  assert_contains(markdown, "Power modes");
+  const char *detail = strstr(markdown, "\nIn detail"), *step = detail ? strstr(detail, "125.0") : NULL;
+  assert_non_null(step);
+  assert_memory_not_equal(step + 5, " |", 2); /* a mark: it was throttled */
   assert_contains(markdown, "the meter saw only 62 % of the time, and the joules are of that");
   assert_contains(markdown, "the machine was throttled meanwhile");
   assert_contains(markdown, "another reader of the same power, RAPL perf, says 0.80 times that");
