@@ -64,7 +64,7 @@ local function learning(least)
 end
 
 -- One for all rows, so that they differ in nothing but depth and arithmetic: the middle of experiments/search_depth.lua's
--- three. 0.05 was 0.2 points better in FP32 and 0.1 worse in INT8, and FP32 loses everything at its double.
+-- three. 0.05 was 0.2 points better in FP32 and 0.1 worse in INT8, and Table V's MLP loses all at its double.
 local learning_rate = 0.025
 
 return experiment {

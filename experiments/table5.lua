@@ -4,7 +4,7 @@ local networks = require "networks"
 local paper = require "paper"
 local rows = require "rows"
 
--- The same word of a profile for each convolutional network.
+-- The same word of a profile for each convolutional network, and one for the MLP where it has its own.
 local function each_convolutional(options, mlp)
   return { mlp = mlp, mobilenet_v2 = options, efficientnet_b0 = options, resnet18 = options }
 end
