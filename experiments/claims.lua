@@ -11,6 +11,7 @@ local lists = {
   fig3 = require "claims.fig3",
   fig6 = require "claims.fig6",
   memory = require "claims.memory",
+  readings = require "claims.readings",
 }
 
 -- What a reader asks first: the abstract's numbers, then each section's point. Summaries of verdicts show these in this order.

@@ -41,21 +41,11 @@ local function table_of(model)
   return list
 end
 
--- Losses on their way to infinity must not press the others flat.
-local function top_of_loss(model)
-  local top = 2
-  for _, row in ipairs(model.rows) do
-    for _, point in ipairs(figures.by_epoch(row, "loss")) do
-      top = point[2] <= 6 and math.max(top, math.ceil(point[2])) or top
-    end
-  end
-  return top
-end
-
 local function report(results)
   local model = results.models[1]
   local epochs = figures.epoch_axis(model.rows, curves.bp_fp32.loss[#curves.bp_fp32.loss][1])
-  local loss = { x = epochs, y = { title = "Training loss", from = 0, to = top_of_loss(model) },
+  -- A log scale, so that a loss on its way to infinity does not press the others flat.
+  local loss = { x = epochs, y = { title = "Training loss", from = 0.01, scale = "log" },
     series = series_of(model, "loss", "loss") }
   local accuracy = { x = epochs, y = { title = "Test accuracy", unit = "%", from = 0, to = 100 },
     series = series_of(model, "test_accuracy", "accuracy") }

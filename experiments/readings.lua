@@ -35,8 +35,8 @@ local gdai8 = {
 }
 
 local off, scalar, chain = { lookahead = "off" }, { lookahead = "scalar" }, { lookahead = "chain" }
-local function lambda(reading, step)
-  return { lookahead = reading.lookahead, lambda_step = step }
+local function lambda(reading, step, start)
+  return { lookahead = reading.lookahead, lambda_step = step, lambda_start = start }
 end
 local lookahead = {
   { "off", "no look-ahead", off, "off" },
@@ -47,6 +47,9 @@ local lookahead = {
   { "chain_01", "chain, lambda_step 0.01", lambda(chain, 0.01), "lookahead" },
   { "scalar_1", "scalar, lambda_step 0.1", lambda(scalar, 0.1), "lookahead" },
   { "chain_1", "chain, lambda_step 0.1", lambda(chain, 0.1), "lookahead" },
+  -- what lambda_step 0.01 reaches in the last of the twelve epochs
+  { "scalar_flat", "scalar, lambda 0.11 all the time", lambda(scalar, 0, 0.11), "lookahead" },
+  { "chain_flat", "chain, lambda 0.11 all the time", lambda(chain, 0, 0.11), "lookahead" },
 }
 
 local forward_forward = {
@@ -102,4 +105,5 @@ return experiment {
     reference = "quick",
   },
   report = plan.report,
+  claims = require "claims".readings,
 }

@@ -941,13 +941,15 @@ static const struct ff_case ff_cases[] = {
      0.1},
 };
 
-static void ff_make(struct subject *s, const struct ff_case *c, enum reading reading, double lambda_step) {
+static void ff_make(struct subject *s, const struct ff_case *c, enum reading reading, double lambda_start,
+                    double lambda_step) {
   static const char *const readings[] = {"off", "scalar", "chain"};
   char options[512];
   snprintf(options, sizeof options,
-           "%s lookahead=%s lambda_step=%g optimiser=sgd momentum=0 weight_decay=0 learning_rate_schedule=constant "
+           "%s lookahead=%s lambda_start=%g lambda_step=%g optimiser=sgd momentum=0 weight_decay=0 "
+           "learning_rate_schedule=constant "
            "input_rounding=nearest gradient_rounding=nearest",
-           c->options, readings[reading], lambda_step);
+           c->options, readings[reading], lambda_start, lambda_step);
   subject_make(s, &(struct recipe){.algorithm = "ff_int8",
                                    .options = options,
                                    .hidden = c->hidden,
@@ -1025,10 +1027,10 @@ static void check_reading(const struct ff_case *c, enum reading reading, const s
   static double coefficient[2 * MOST_ROWS * CLASSES];
   const double lambda = reading == OFF ? 0 : 0.7;
   struct subject s;
-  ff_make(&s, c, reading, 0.7);
+  ff_make(&s, c, reading, 0.3, 0.4);
   train(&s, records, 0, 1);
   oracle_read(&before, &s);
-  train(&s, records, 1, 1); /* the second epoch: lambda is lambda_step */
+  train(&s, records, 1, 1); /* the second epoch: lambda_step more */
   oracle_read(&after, &s);
   struct ffb_batch batch = batch_of(records, 0, 8);
   int units = before.layers;
@@ -1114,7 +1116,7 @@ static void scalar_lookahead_sums_later_units_numbers(void **state) {
     const struct ff_case *c = &ff_cases[i];
     struct ffb_batch batch = batch_of(*state, 0, 8);
     struct subject s;
-    ff_make(&s, c, SCALAR, 0.7);
+    ff_make(&s, c, SCALAR, 0, 0.7);
     oracle_read(&o, &s);
     ffb_plan_observe(s.plan, hear, &heard);
     for (int64_t step = 0; step < 3; step++) {
@@ -1141,7 +1143,7 @@ static void lookahead_starts_at_zero_and_spares_the_last_unit(void **state) {
     bool groups = ff_cases[i].rule.class_groups;
     struct subject s[3];
     for (int reading = OFF; reading <= (groups ? SCALAR : CHAIN); reading++) {
-      ff_make(&s[reading], &ff_cases[i], reading, 0.7);
+      ff_make(&s[reading], &ff_cases[i], reading, 0, 0.7);
       train(&s[reading], *state, 0, 1);
       if (reading == OFF)
         continue;

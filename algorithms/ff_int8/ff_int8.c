@@ -132,8 +132,9 @@ static bool train_step(struct ffb_trainer_state *s, const struct ffb_batch *batc
     return ffb_fail(error, "a batch of %lld rows was not planned for", (long long)batch->rows);
   const struct ffb_optimiser_options *optimiser = &s->settings.optimiser;
   double rate = ffb_schedule_rate(optimiser, s->step, s->steps, s->steps_per_epoch);
-  bool good = ffb_step_scalars_write(&s->parameters.step, s->plan, optimiser, rate,
-                                     s->settings.lambda_step * (double)epoch, s->step, draw_number(s, epoch), error) &&
+  double lambda = s->settings.lambda_start + s->settings.lambda_step * (double)epoch;
+  bool good = ffb_step_scalars_write(&s->parameters.step, s->plan, optimiser, rate, lambda, s->step,
+                                     draw_number(s, epoch), error) &&
               ffb_tensor_write(s->plan, stage->images, batch->images, error) &&
               ffb_tensor_write(s->plan, stage->labels, batch->labels, error) &&
               ffb_tensor_write(s->plan, stage->index, batch->index, error) && ff_past_hear(s, stage, batch, error) &&

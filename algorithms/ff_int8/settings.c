@@ -42,7 +42,8 @@ const struct ffb_option ff_option_table[] = {
         "lookahead_memory", lookahead_memory, "keep", memories,
         "lookahead=scalar: keep every unit's activities until the later units were heard, recompute them in a second "
         "forward pass, or hear the numbers of the same sample in the previous epoch (negatives_drawn=once)"),
-    NUMBER("lambda_step", lambda_step, "0.001", 0, 10, "look-ahead weight gained each epoch, from 0"),
+    NUMBER("lambda_start", lambda_start, "0", 0, 100, "look-ahead weight in the first epoch"),
+    NUMBER("lambda_step", lambda_step, "0.001", 0, 10, "look-ahead weight gained each epoch"),
     CHOICE("schedule", schedule, "simultaneous", schedules,
            "all units in each step (Algorithm 1), or one unit after the other, equal epochs for each"),
     CHOICE("negatives", negatives, "uniform", negatives,
@@ -113,6 +114,7 @@ void ff_settings_resolve(const struct ff_options *options, struct ff_settings *s
       .input_rounding = (enum ffb_rounding)options->input_rounding,
       .gradient_rounding = (enum ffb_rounding)options->gradient_rounding,
       .theta = chosen_or(options->theta, bundle->theta),
+      .lambda_start = options->lambda_start,
       .lambda_step = options->lambda_step,
       .logit_scale = options->logit_scale,
       .head_learning_rate = options->head_learning_rate,

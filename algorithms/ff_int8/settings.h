@@ -22,7 +22,7 @@ struct ff_options {
   int preset, unit, goodness, normalize, lookahead, lookahead_memory, schedule, negatives, negatives_drawn, label;
   int weights, inference;
   int input_rounding, gradient_rounding, optimiser, learning_rate_schedule;
-  double theta, lambda_step, logit_scale, head_learning_rate, pattern_amplitude;
+  double theta, lambda_start, lambda_step, logit_scale, head_learning_rate, pattern_amplitude;
   double learning_rate, momentum, beta2, weight_decay, learning_rate_start;
 };
 
@@ -42,7 +42,7 @@ struct ff_settings {
   bool int8_weights;
   enum ffb_rounding input_rounding, gradient_rounding;
   double theta; /* 0: the unit's width */
-  double lambda_step, logit_scale, head_learning_rate, pattern_amplitude;
+  double lambda_start, lambda_step, logit_scale, head_learning_rate, pattern_amplitude;
   struct ffb_optimiser_options optimiser;
 };
 

@@ -61,10 +61,6 @@ claim { id = "resnet18.steadier", text = "accuracy jumps less from epoch to epoc
   place = "Section V-B; Figure 6b", kind = "order", model = "resnet18", rows = { "lookahead", "off" }, metric = "roughness",
   profiles = judged.resnet18 }
 
-claim { id = "from_zero", text = "look-ahead does not help while the layers are untrained, so its weight starts at 0",
-  place = "Section IV-C", kind = "unmeasured", why = "no option starts lambda above 0; how fast it grows is lambda_step, which "
-    .. "experiments/readings.lua sweeps" }
-
 claim { id = "no_backward_chain", text = "the look-ahead gradient needs no backward chain", place = "Section IV-C, Equation 4",
   kind = "contradiction",
   evidence = "Equation 4 derives the losses of later layers by an earlier layer's weights, and that derivative runs back "

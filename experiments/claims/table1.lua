@@ -49,4 +49,7 @@ claim { id = "int8_falls_with_every_layer", text = "BP-INT8 gets worse with ever
     paper.table1.hidden3.bp_int8, paper.table1.hidden2.bp_int8, paper.table1.hidden3.difference,
     paper.table1.hidden2.difference) }
 
+claim { id = "three_networks", text = "three MLPs were trained", place = section, kind = "contradiction",
+  evidence = "Table I has four rows, with 0, 1, 2 and 3 hidden layers." }
+
 return table1

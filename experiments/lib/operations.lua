@@ -34,6 +34,11 @@ local function quantisation_share(count)
   return 100 * (count.compared_elements + count.added_elements) / macs(count)
 end
 
+local function forward_share(count)
+  local backward = macs(count) - count.forward
+  return backward > 0 and 100 * count.forward / backward or nil
+end
+
 -- key: train_step or predict_batch, counts by formula; or programs, those from shapes, and which of them.
 local function expected(key, names, read)
   return function(record)
@@ -63,9 +68,17 @@ local function why_not(record)
   return type(reason) == "string" and reason or nil
 end
 
+-- Of a whole run.
+local function macs_in_all(record)
+  local count, steps = part(record, "programs", step), results_of.at_path(record, "time.steps")
+  return count and type(steps) == "number" and macs(count) * steps or nil
+end
+
 local metrics = {
+  { "macs_in_all", "multiply-accumulates of all steps, from shapes", macs_in_all },
   { "macs_formula", "multiply-accumulates of a step, by formula", of_formula "train_step" },
   { "macs", "multiply-accumulates of a step, from shapes", of_shapes(step, macs) },
+  { "forward_share", "forward multiply-accumulates of backward ones, from shapes", of_shapes(step, forward_share), "%" },
   { "input_gradient", "of them input gradients, from shapes", of_shapes(step, elements "input_gradient") },
   { "macs_running", "multiply-accumulates of a step, counted while it ran", of_running(step, macs) },
   { "forward_running", "of them forward", of_running(step, elements "forward") },

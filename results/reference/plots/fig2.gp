@@ -26,8 +26,8 @@ EOD
 $p0s4 << EOD
 1 1.8 nan nan 1.8 nan
 7 1.8 nan nan 1.8 nan
-8 3.3 nan nan nan 3.3
-100 3.3 nan nan nan 3.3
+8 251.1886432 nan nan nan 251.1886432
+100 251.1886432 nan nan nan 251.1886432
 EOD
 $p1s0 << EOD
 1 35.3 nan nan 35.3 nan
@@ -87,7 +87,7 @@ do for [format in 'svg png'] {
   set key at screen 0.469325,0.122661 left top Left reverse samplen 2.2 spacing 1 font ',9' maxcols 1
   plot 2 with linespoints lc rgb '#7fb8d8' lw 1 dt (7,4) pt 7 ps 0.25 title 'paper: FP32', 2 with linespoints lc rgb '#eaae7f' lw 1 dt (7,4) pt 5 ps 0.25 title 'paper: INT8', 2 with points pt 9 ps 0.8 lc rgb '#000000' title 'not finite', NaN notitle
   unset key
-  set lmargin at screen 0.122699
+  set lmargin at screen 0.125767
   set rmargin at screen 0.944785
   set border 3 lw 0.7 lc rgb '#666666'
   set tics nomirror out scale 0.5 font ',9' textcolor rgb '#333333'
@@ -96,22 +96,22 @@ do for [format in 'svg png'] {
   set bmargin at screen 0.621622
   unset label
   set label 1 'Training loss' at screen 0.018405,0.939709 left font ',9'
-  set label 3 'Epoch' at screen 0.533742,0.561331 center font ',9'
+  set label 3 'Epoch' at screen 0.535276,0.561331 center font ',9'
   set xrange [1:100]
   set logscale x
   set format x '%g'
   set xtics nomirror autofreq
-  set yrange [0:3.3]
-  unset logscale y
+  set yrange [0.01:251.1886432]
+  set logscale y
   set format y '%g'
-  set ytics nomirror 0,0.5,3.0000005
-  set ytics add ('∞' 3.3)
+  set ytics nomirror autofreq
+  set ytics add ('∞' 251.1886432)
   plot $p0s3 using 1:2 with lines lc rgb '#7fb8d8' lw 1 dt (7,4) notitle, $p0s3 using 1:5 with points lc rgb '#7fb8d8' lw 1 dt (7,4) pt 7 ps 0.25 notitle, $p0s3 using 1:6 with points pt 9 ps 0.8 lc rgb '#7fb8d8' notitle, $p0s4 using 1:2 with lines lc rgb '#eaae7f' lw 1 dt (7,4) notitle, $p0s4 using 1:5 with points lc rgb '#eaae7f' lw 1 dt (7,4) pt 5 ps 0.25 notitle, $p0s4 using 1:6 with points pt 9 ps 0.8 lc rgb '#eaae7f' notitle, $p0s0 using 1:2 with lines lc rgb '#0072b2' lw 1.8 notitle, $p0s0 using 1:5 with points lc rgb '#0072b2' lw 1.8 pt 7 ps 0.4 notitle, $p0s0 using 1:6 with points pt 9 ps 0.8 lc rgb '#0072b2' notitle, $p0s1 using 1:2 with lines lc rgb '#d55e00' lw 1.8 notitle, $p0s1 using 1:5 with points lc rgb '#d55e00' lw 1.8 pt 5 ps 0.4 notitle, $p0s1 using 1:6 with points pt 9 ps 0.8 lc rgb '#d55e00' notitle, $p0s2 using 1:2 with lines lc rgb '#009e73' lw 1.8 notitle, $p0s2 using 1:5 with points lc rgb '#009e73' lw 1.8 pt 9 ps 0.4 notitle, $p0s2 using 1:6 with points pt 9 ps 0.8 lc rgb '#009e73' notitle, NaN notitle
   set tmargin at screen 0.501040
   set bmargin at screen 0.209979
   unset label
   set label 1 'Test accuracy (%)' at screen 0.018405,0.528067 left font ',9'
-  set label 3 'Epoch' at screen 0.533742,0.149688 center font ',9'
+  set label 3 'Epoch' at screen 0.535276,0.149688 center font ',9'
   set xrange [1:100]
   set logscale x
   set format x '%g'
