@@ -124,6 +124,7 @@ static inline size_t ffb_type_bytes(enum ffb_type type) {
   X(CONVOLVE_UPDATE_S8, convolve_update_s8, 1)                                                                         \
   X(BATCH_NORMALISE_S8, batch_normalise_s8, 1)                                                                         \
   X(BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, 1)                                                       \
+  X(BATCH_NORMALISE_GOODNESS_GRADIENT_S8, batch_normalise_goodness_gradient_s8, 1)                                     \
   X(BATCH_NORMALISE_POOL, batch_normalise_pool, 1)                                                                     \
   X(BATCH_NORMALISE_POOL_GRADIENT, batch_normalise_pool_gradient, 1)                                                   \
   X(SUQ_IN_PLACE, suq_in_place, 1)                                                                                     \
@@ -691,6 +692,15 @@ struct ffb_batch_normalise_gradient_s8 {
   struct ffb_batch_normalise_gradient gradient;
   struct ffb_suq_scale scale;
   struct ffb_suq_quantise quantise;
+};
+
+/* The same from the gradient of the goodness of y, of which `normalise.gradient.gy` has the values. Composition:
+ * GOODNESS_GRADIENT over y, BATCH_NORMALISE_GRADIENT_S8 from what it gives. */
+struct ffb_batch_normalise_goodness_gradient_s8 {
+  struct ffb_batch_normalise_gradient_s8 normalise;
+  struct ffb_tensor *goodness; /* dL/dG F32 [M][groups] */
+  int groups;
+  bool mean; /* as in GOODNESS_GRADIENT */
 };
 
 /* Largest value of each window, and which tap it was (i * kernel + j, the first of equals; a NaN wins). */

@@ -224,6 +224,10 @@ static int quantising_layer(const struct ffb_pass *pass, int number) {
   return -1;
 }
 
+static bool is_goodness(const struct ffb_pass *pass, const struct ffb_tensor *gy) {
+  return gy && gy == pass->goodness.y;
+}
+
 static void emit_norm_gradient(struct ffb_pass *pass, int number, struct ffb_batch_normalise_gradient *gradient) {
   int pool = pass->traces[number].pool, convolution = pool ? -1 : quantising_layer(pass, number);
   if (pool) {
@@ -238,8 +242,13 @@ static void emit_norm_gradient(struct ffb_pass *pass, int number, struct ffb_bat
     ffb_emit(pass, FFB_BATCH_NORMALISE_POOL_GRADIENT, &(union ffb_arguments){.batch_normalise_pool_gradient = pooled});
   } else if (convolution >= 0) {
     struct ffb_quantiser quantiser = gradient_quantiser(pass, convolution, NULL, gradient->x->shape);
-    FFB_EMIT(pass, BATCH_NORMALISE_GRADIENT_S8, batch_normalise_gradient_s8, .gradient = *gradient,
-             .scale = quantiser.scale, .quantise = quantiser.quantise);
+    struct ffb_batch_normalise_gradient_s8 quantised = {
+        .gradient = *gradient, .scale = quantiser.scale, .quantise = quantiser.quantise};
+    if (is_goodness(pass, gradient->gy))
+      FFB_EMIT(pass, BATCH_NORMALISE_GOODNESS_GRADIENT_S8, batch_normalise_goodness_gradient_s8, .normalise = quantised,
+               .goodness = pass->goodness.gradient, .groups = pass->goodness.groups, .mean = pass->goodness.mean);
+    else
+      ffb_emit(pass, FFB_BATCH_NORMALISE_GRADIENT_S8, &(union ffb_arguments){.batch_normalise_gradient_s8 = quantised});
     pass->traces[convolution].gradient_q = (struct ffb_quantised_gradient){
         .parts = {{.q = quantiser.quantise.q, .scale = quantiser.quantise.scale}}, .count = 1};
     return;
@@ -257,6 +266,7 @@ static void backward_batch_norm(struct ffb_pass *pass, int number, const struct 
   struct ffb_tensor *gy = take_gradient(pass, number, &owned), *x = pass->nodes[layer->inputs[0]];
   if (pass->failed)
     return;
+  owned = owned && !(is_goodness(pass, gy) && !pass->goodness.spent);
   struct ffb_batch_normalise_gradient gradient = {
       .gx = pass->preserve          ? ffb_emit_node(pass, FFB_TAG_GRADIENTS, layer->inputs[0])
             : owned && !trace->pool ? gy
@@ -370,6 +380,22 @@ static void backward_dropout(struct ffb_pass *pass, int number, const struct ran
 
 bool ffb_pass_learns_from_goodness(const struct ffb_pass *pass, int layer) {
   return ffb_pass_layer(pass, layer)->kind == FFB_LAYER_MAX_POOL && pass->traces[layer].fused;
+}
+
+bool ffb_pass_multiplies_goodness(const struct ffb_pass *pass, int first, int count, int node) {
+  for (int i = first; i < first + count; i++) {
+    const struct ffb_layer *layer = ffb_pass_layer(pass, i);
+    if (layer->output != node)
+      continue;
+    if (layer->kind == FFB_LAYER_BATCH_NORM)
+      return !pass->traces[i].pool && quantising_layer(pass, i) >= 0 &&
+             ffb_pass_has(pass, FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8);
+    if (layer->kind == FFB_LAYER_ACTIVATION)
+      return left_to_norm(pass, i) && ffb_pass_multiplies_goodness(pass, first, count, layer->inputs[0]);
+    return layer->kind == FFB_LAYER_ADD && ffb_pass_multiplies_goodness(pass, first, count, layer->inputs[0]) &&
+           ffb_pass_multiplies_goodness(pass, first, count, layer->inputs[1]);
+  }
+  return true; /* from outside: its gradient is not asked for */
 }
 
 typedef void backward_layer(struct ffb_pass *pass, int number, const struct range *range);

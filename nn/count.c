@@ -128,6 +128,11 @@ static void count_call(enum ffb_operator operation, const union ffb_arguments *a
     count_quantised(&a->batch_normalise_gradient_s8.scale, &a->batch_normalise_gradient_s8.quantise,
                     a->batch_normalise_gradient_s8.gradient.x, count);
     break;
+  case FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8: {
+    const struct ffb_batch_normalise_gradient_s8 *normalise = &a->batch_normalise_goodness_gradient_s8.normalise;
+    count_quantised(&normalise->scale, &normalise->quantise, normalise->gradient.x, count);
+    break;
+  }
   case FFB_SUQ_SEGMENTS:
     count_rounded(a->suq_segments.rounding, ffb_elements(a->suq_segments.x), count);
     count->compared_elements += ffb_elements(a->suq_segments.x);

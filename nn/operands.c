@@ -150,6 +150,12 @@ static const struct description descriptions[FFB_OPERATOR_COUNT][FFB_MAX_OPERAND
                                          OPERAND(batch_normalise_gradient_s8.quantise.q, WRITE, S8),
                                          SCALE_OPERANDS(batch_normalise_gradient_s8.scale),
                                          OPERAND(batch_normalise_gradient_s8.quantise.step, READ | OPTIONAL, U32)},
+    [FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8] =
+        {NORMALISE_GRADIENT_OPERANDS(batch_normalise_goodness_gradient_s8.normalise.gradient),
+         OPERAND(batch_normalise_goodness_gradient_s8.normalise.quantise.q, WRITE, S8),
+         SCALE_OPERANDS(batch_normalise_goodness_gradient_s8.normalise.scale),
+         OPERAND(batch_normalise_goodness_gradient_s8.normalise.quantise.step, READ | OPTIONAL, U32),
+         OPERAND(batch_normalise_goodness_gradient_s8.goodness, READ, F32)},
     [FFB_BATCH_NORMALISE_POOL] = {OPERAND(batch_normalise_pool.y, WRITE, F32),
                                   NORMALISE_OPERANDS(batch_normalise_pool.normalise)},
     [FFB_BATCH_NORMALISE_POOL_GRADIENT] = {NORMALISE_GRADIENT_SHARED(batch_normalise_pool_gradient.gradient),
@@ -348,6 +354,15 @@ static bool quantise_fits(const struct ffb_suq_scale *scale, const struct ffb_su
          (quantise->rounding == FFB_ROUND_NEAREST || quantise->step);
 }
 
+static bool normalise_gradient_s8_fits(const struct ffb_batch_normalise_gradient_s8 *a) {
+  return normalise_gradient_fits(&a->gradient) && quantise_fits(&a->scale, &a->quantise, a->gradient.x);
+}
+
+static bool normalise_goodness_gradient_fits(const struct ffb_batch_normalise_goodness_gradient_s8 *a) {
+  return normalise_gradient_s8_fits(&a->normalise) && a->groups > 0 &&
+         ffb_elements(a->goodness) == ffb_rows(a->normalise.gradient.x) * a->groups;
+}
+
 static bool normalise_rows_fit(const struct ffb_normalise *a) {
   int64_t groups = ffb_rows(a->x) * a->groups;
   return (!a->mean || a->kind == FFB_NORMALISE_RMS) && (!a->goodness || ffb_elements(a->goodness) == groups) &&
@@ -463,9 +478,9 @@ static bool shapes_fit(enum ffb_operator operation, const union ffb_arguments *a
            quantise_fits(&a->batch_normalise_s8.scale, &a->batch_normalise_s8.quantise,
                          a->batch_normalise_s8.normalise.x);
   case FFB_BATCH_NORMALISE_GRADIENT_S8:
-    return normalise_gradient_fits(&a->batch_normalise_gradient_s8.gradient) &&
-           quantise_fits(&a->batch_normalise_gradient_s8.scale, &a->batch_normalise_gradient_s8.quantise,
-                         a->batch_normalise_gradient_s8.gradient.x);
+    return normalise_gradient_s8_fits(&a->batch_normalise_gradient_s8);
+  case FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8:
+    return normalise_goodness_gradient_fits(&a->batch_normalise_goodness_gradient_s8);
   case FFB_BATCH_NORMALISE_POOL:
     return normalised_pool_fits(&a->batch_normalise_pool);
   case FFB_BATCH_NORMALISE_POOL_GRADIENT:

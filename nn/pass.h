@@ -49,6 +49,9 @@ struct ffb_gradient_total {
 /* dL/dG of a goodness (GOODNESS_GRADIENT). */
 struct ffb_goodness_source {
   struct ffb_tensor *gradient;
+  struct ffb_tensor
+      *y;     /* what the goodness is of, where that is the gradient of a node: see ffb_pass_multiplies_goodness */
+  bool spent; /* nothing needs y afterwards */
   int groups;
   bool mean;
 };
@@ -128,6 +131,9 @@ void ffb_pass_backward(struct ffb_pass *pass, int first, int count, bool update,
 /* Whether the backward pass from the output of `layer`, gone forward, needs neither its values nor its gradient where
  * `goodness` is set instead. */
 bool ffb_pass_learns_from_goodness(const struct ffb_pass *pass, int layer);
+/* Whether all that the backward pass over layers first .. first + count - 1 does with the gradient of `node` can be
+ * done from the node's values and dL/dG: then `goodness` is set and gradients[node] are the values. */
+bool ffb_pass_multiplies_goodness(const struct ffb_pass *pass, int first, int count, int node);
 /* With separate_update or accumulated gradients: the updates that the backward pass left to do (after the last pass of
  * a step, where gradients are accumulated). */
 void ffb_pass_update_all(struct ffb_pass *pass);

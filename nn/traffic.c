@@ -168,6 +168,9 @@ static struct exceptions exceptions_of(enum ffb_operator operation, const union 
   case FFB_BATCH_NORMALISE_GRADIENT_S8: /* gx is scratch */
     except(&found, a->batch_normalise_gradient_s8.gradient.gx, all, none);
     break;
+  case FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8:
+    except(&found, a->batch_normalise_goodness_gradient_s8.normalise.gradient.gx, all, none);
+    break;
   case FFB_SUQ_IN_PLACE: /* what q does not cover may stay */
     except(&found, a->suq_in_place.quantise.x, all, none);
     break;

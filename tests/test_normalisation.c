@@ -810,6 +810,57 @@ static void batch_normalise_gradient_s8_is_its_composition(void **state) {
   }
 }
 
+/* Images of one pixel, of fours and of others, whose channels fill vectors or do not, in one batch or many blocks. */
+static const int64_t goodness_shapes[][4] = {{3, 1, 1, 40},  {9, 2, 2, 16},  {5, 4, 4, 24},  {33, 2, 6, 10},
+                                             {7, 3, 3, 20},  {2, 16, 8, 17}, {70, 2, 2, 13}, {4, 8, 8, 96},
+                                             {1, 4, 1, 130}, {6, 5, 4, 32},  {3, 32, 32, 11}};
+
+static void compare_goodness_gradient(struct scene *scene, const struct normalised *n, const struct quantiser *q,
+                                      int groups, bool mean, enum ffb_activation kind) {
+  struct ffb_batch_normalise_gradient gradient = gradient_of(n, kind);
+  struct ffb_tensor *goodness = random_f32(scene, n->batch.x->shape[0], groups, 22);
+  struct ffb_tensor *gy = like(scene, FFB_F32, n->batch.x);
+  union ffb_arguments fused = {.batch_normalise_goodness_gradient_s8 = {
+                                   .normalise = {.gradient = gradient, .scale = q->scale, .quantise = q->quantise},
+                                   .goodness = goodness,
+                                   .groups = groups,
+                                   .mean = mean}};
+  struct ffb_error error = {0};
+  if (!ffb_operands_check(FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8, &fused, &error))
+    fail_msg("%s", error.message);
+  union ffb_arguments composed = {.batch_normalise_gradient = gradient};
+  composed.batch_normalise_gradient.gy = gy;
+  side_begin(scene, ORACLE);
+  CALL(scene, GOODNESS_GRADIENT, goodness_gradient, .gy = gy, .gradient = goodness, .y = n->gy, .groups = groups,
+       .mean = mean);
+  call_operator(scene, FFB_BATCH_NORMALISE_GRADIENT, &composed);
+  call_quantiser(scene, q, n->gx);
+  side_end(scene);
+  run_side(scene, SUBJECT, FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8, &fused);
+  assert_same_quantised(q, "batch_normalise_goodness_gradient_s8");
+  assert_same(n->ggamma, "batch_normalise_goodness_gradient_s8 ggamma");
+  assert_same(n->gbeta, "batch_normalise_goodness_gradient_s8 gbeta");
+}
+
+static void batch_normalise_goodness_gradient_s8_is_its_composition(void **state) {
+  struct scene *scene = *state;
+  need_slot(FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8);
+  for (size_t s = 0; s < sizeof goodness_shapes / sizeof *goodness_shapes; s++) {
+    for (size_t form = 0; form < QUANTISERS * ACTIVATIONS; form++) {
+      struct normalised n = make_normalised(scene, goodness_shapes[s]);
+      struct quantiser q = make_quantiser(scene, (int)form % QUANTISERS, n.batch.x);
+      add_gradient_operands(scene, &n);
+      size_t place = (form + s) % 3;
+      n.gx = place == 0 ? like(scene, FFB_F32, n.batch.x) : place == 1 ? n.gy : n.batch.x;
+      if ((form + s) % 11 == 10)
+        f32(n.batch.x)[ffb_elements(n.gx) / 2] = form % 4 < 2 ? NAN : INFINITY;
+      compare_goodness_gradient(scene, &n, &q, form % 2 ? 10 : 1 + (int)s % 3, form % 3 == 0,
+                                activations[form / QUANTISERS]);
+      scene_clear(scene);
+    }
+  }
+}
+
 /* The INT8 values lie over x's first bytes, as SUQ_SCALE and SUQ_QUANTISE would have given them elsewhere. */
 static void quantising_in_place_changes_no_value(void **state) {
   struct scene *scene = *state;
@@ -1047,6 +1098,7 @@ static int run_cases(const char *title) {
       CASE(batch_normalise_s8_is_its_composition),
       CASE(rows_normalised_s8_are_their_composition),
       CASE(batch_normalise_gradient_s8_is_its_composition),
+      CASE(batch_normalise_goodness_gradient_s8_is_its_composition),
       CASE(quantising_in_place_changes_no_value),
       CASE(normalised_pooling_is_its_composition),
       CASE(normalised_pooling_gradient_is_its_composition),

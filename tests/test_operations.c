@@ -550,6 +550,11 @@ static void bytes_of_other_calls_by_hand(void **state) {
       ffb_call_bytes(FFB_BATCH_NORMALISE_GRADIENT, &(union ffb_arguments){.batch_normalise_gradient = gradient}),
       3 * MAP + 6 * 3 * 4);
   assert_int_equal(ffb_call_bytes(FFB_BATCH_NORMALISE_GRADIENT_S8, &rounded), 2 * MAP + PIXELS * 3 + 6 * 3 * 4 + 4);
+  struct ffb_tensor goodness = {.data = memory, .shape = {2, 3, 1, 1}};
+  union ffb_arguments from_goodness = {
+      .batch_normalise_goodness_gradient_s8 = {{gradient, range, quantise}, &goodness, .groups = 3}};
+  assert_int_equal(ffb_call_bytes(FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8, &from_goodness),
+                   2 * MAP + PIXELS * 3 + 6 * 3 * 4 + 4 + 2 * 3 * 4);
 }
 
 /* ---- searches --------------------------------------------------------------------------------------------------- */

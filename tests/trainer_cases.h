@@ -386,6 +386,7 @@ static const bool multiplies_nothing[FFB_OPERATOR_COUNT] = {
     [FFB_BATCH_NORMALISE_POOL] = true,
     [FFB_BATCH_NORMALISE_GRADIENT] = true,
     [FFB_BATCH_NORMALISE_GRADIENT_S8] = true,
+    [FFB_BATCH_NORMALISE_GOODNESS_GRADIENT_S8] = true,
     [FFB_BATCH_NORMALISE_POOL_GRADIENT] = true,
     /* element by element, or sums of elements */
     [FFB_ADD_BIAS] = true,

@@ -66,12 +66,18 @@ static struct ffb_tensor *emit_output_gradient(struct ffb_trainer_state *s, stru
   return gy;
 }
 
+/* The node that the gradient of a unit's output belongs to, and how many layers it goes back through: a ReLU at the
+ * unit's end has masked it already. */
+static int gradient_node(const struct ffb_trainer_state *s, const struct ff_unit *unit, int *count) {
+  *count = unit->layer_count - unit->ends_in_relu;
+  return unit->ends_in_relu ? s->network->layers[unit->first_layer + *count].inputs[0] : unit->output;
+}
+
 /* Back through a unit from the gradient of its output, which a ReLU at its end has masked already. */
 static void emit_backward(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *gy,
                           bool update, bool input_gradient) {
   const struct ff_unit *own = &s->units[unit];
-  int count = own->layer_count - own->ends_in_relu;
-  int node = own->ends_in_relu ? s->network->layers[own->first_layer + count].inputs[0] : own->output;
+  int count, node = gradient_node(s, own, &count);
   pass->gradients[own->output] = NULL;
   pass->gradients[node] = gy;
   ffb_pass_backward(pass, own->first_layer, count, update, input_gradient);
@@ -83,18 +89,27 @@ static bool learns_from_goodness(const struct ffb_trainer_state *s, const struct
   return ffb_pass_learns_from_goodness(pass, own->first_layer + own->layer_count - 1);
 }
 
+/* Whether the output's values and dL/dG do in place of its gradient. */
+static bool multiplies_goodness(const struct ffb_trainer_state *s, const struct ffb_pass *pass, int unit) {
+  int count, node = gradient_node(s, &s->units[unit], &count);
+  return ffb_pass_multiplies_goodness(pass, s->units[unit].first_layer, count, node);
+}
+
 /* Learn from the unit's own goodness alone, each sample weighted by `number`. With `over_y` no later unit reads y. */
 static void emit_learn(struct ffb_trainer_state *s, struct ffb_pass *pass, int unit, struct ffb_tensor *number,
                        struct ffb_tensor *y, bool over_y) {
   memset(pass->gradients, 0, (size_t)s->network->node_count * sizeof *pass->gradients);
-  if (learns_from_goodness(s, pass, unit)) {
-    pass->goodness =
-        (struct ffb_goodness_source){.gradient = number, .groups = ff_groups(s), .mean = ff_goodness_is_mean(s)};
-    emit_backward(s, pass, unit, NULL, true, false);
-    return;
-  }
   over_y = over_y && !output_is_read(s, pass, &s->units[unit]);
-  emit_backward(s, pass, unit, emit_output_gradient(s, pass, number, y, over_y), true, false);
+  bool from_goodness = learns_from_goodness(s, pass, unit),
+       multiplies = !from_goodness && multiplies_goodness(s, pass, unit);
+  pass->goodness = (struct ffb_goodness_source){.gradient = number,
+                                                .y = multiplies ? y : NULL,
+                                                .spent = over_y,
+                                                .groups = ff_groups(s),
+                                                .mean = ff_goodness_is_mean(s)};
+  struct ffb_tensor *gy = from_goodness ? NULL : multiplies ? y : emit_output_gradient(s, pass, number, y, over_y);
+  emit_backward(s, pass, unit, gy, true, false);
+  pass->goodness = (struct ffb_goodness_source){0};
 }
 
 /* ---- unit by unit ----------------------------------------------------------------------------------------------- */

@@ -267,6 +267,7 @@ static struct ffb_cpu_normalise_gradient summed(struct ffb_cpu_gradient_job *job
   struct ffb_cpu_normalise_gradient with = job->with;
   if (with.stored) {
     with.gy = with.stored;
+    with.factors = NULL;
     with.activation = FFB_ACTIVATION_NONE;
   }
   return with;
@@ -411,6 +412,15 @@ bool ffb_cpu_batch_normalise_s8(struct ffb_device *device, const union ffb_argum
   return true;
 }
 
+/* Run by all threads. */
+static void my_gradient_s8(struct ffb_device *device, const struct ffb_batch_normalise_gradient_s8 *batch,
+                           struct ffb_cpu_gradient_job *job, uint32_t *largest) {
+  struct source source = {.kernels = device->kernels, .backward = true, .gradient = summed(job)};
+  if (batch->scale.range == FFB_RANGE_ABSMAX)
+    source.kept = batch->gradient.gx->data;
+  my_quantised(source, &batch->scale, &batch->quantise, largest);
+}
+
 bool ffb_cpu_batch_normalise_gradient_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_batch_normalise_gradient_s8 *batch = &arguments->batch_normalise_gradient_s8;
   struct ffb_cpu_gradient_job job;
@@ -418,11 +428,66 @@ bool ffb_cpu_batch_normalise_gradient_s8(struct ffb_device *device, const union 
   if (!prepare_gradient(device, &batch->gradient, &job))
     return false;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(batch->gradient.x)))
+  my_gradient_s8(device, batch, &job, &largest);
+  return true;
+}
+
+/* ---- from goodness -------------------------------------------------------------------------------------------- */
+
+/* What the values of image m are multiplied by, as GOODNESS_GRADIENT has it, repeated through a period. */
+static void image_factors(const struct ffb_batch_normalise_goodness_gradient_s8 *a, int64_t m, float *factors,
+                          int64_t period) {
+  const struct ffb_tensor *x = a->normalise.gradient.x;
+  const int64_t channels = ffb_channels(x), pixels = ffb_columns(x) / channels;
+  for (int g = 0; g < a->groups; g++) {
+    int64_t start = ffb_group_start(channels, a->groups, g), end = ffb_group_start(channels, a->groups, g + 1);
+    float factor = ((const float *)a->goodness->data)[m * a->groups + g] * 2;
+    if (a->mean)
+      factor /= (float)(pixels * (end - start));
+    for (int64_t c = start; c < end; c++)
+      factors[c] = factor;
+  }
+  repeat(factors, channels, period, 0, channels);
+}
+
+/* Whether the kernels multiply while they read; otherwise the products are made in scratch first. Only values that are
+ * kept are read by a kernel that can. */
+static bool multiplied_in_kernels(const struct ffb_batch_normalise_goodness_gradient_s8 *a) {
+  const struct ffb_tensor *x = a->normalise.gradient.x;
+  return a->normalise.scale.range == FFB_RANGE_ABSMAX && ffb_pixels(x) / ffb_rows(x) % 4 == 0;
+}
+
+/* Measured (one-pass, two threads): a step without it 2 % longer on MobileNet-V2, with a layer as unit 4 % on
+ * EfficientNet-B0. */
+bool ffb_cpu_batch_normalise_goodness_gradient_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
+  const struct ffb_batch_normalise_goodness_gradient_s8 *a = &arguments->batch_normalise_goodness_gradient_s8;
+  const struct ffb_batch_normalise_gradient *gradient = &a->normalise.gradient;
+  const int64_t images = ffb_rows(gradient->x), columns = ffb_columns(gradient->x), n = images * columns;
+  const int64_t period = period_of(gradient->x);
+  const bool in_kernels = multiplied_in_kernels(a);
+  struct ffb_cpu_gradient_job job;
+  float *factors;
+  uint32_t largest = 0;
+  if (!ffb_cpu_prepare_gradient(device, gradient, images * period + FFB_CPU_CHUNK + (in_kernels ? 0 : n), &job,
+                                &factors))
+    return false;
+  const float *y = gradient->gy->data;
+  float *products = factors + images * period + FFB_CPU_CHUNK;
+  job.with.gy = in_kernels ? y : products;
+  job.with.factors = in_kernels ? factors : NULL;
+  job.with.image = job.sums.pixels / images;
+  job.with.columns = columns;
+#pragma omp parallel num_threads(ffb_cpu_threads_for(device, n))
   {
-    struct source source = {.kernels = device->kernels, .backward = true, .gradient = summed(&job)};
-    if (batch->scale.range == FFB_RANGE_ABSMAX)
-      source.kept = batch->gradient.gx->data;
-    my_quantised(source, &batch->scale, &batch->quantise, &largest);
+    struct ffb_cpu_span share = my_share(images, 1);
+    for (int64_t m = share.begin; m < share.end; m++) {
+      image_factors(a, m, factors + m * period, period);
+      if (!in_kernels)
+        job.sums.kernels->scale_channels(products + m * columns, y + m * columns, factors + m * period,
+                                         job.sums.channels, job.with.image, false);
+    }
+#pragma omp barrier
+    my_gradient_s8(device, &a->normalise, &job, &largest);
   }
   return true;
 }

@@ -35,6 +35,8 @@ struct ffb_cpu_normalise {
 
 struct ffb_cpu_normalise_gradient {
   const float *gy, *x;
+  const float *factors;                        /* null, or `period` for each image: gy is multiplied by them */
+  int64_t image, columns;                      /* with factors: pixels of an image, a multiple of 4, and elements */
   const float *mean, *inverse, *scale, *shift; /* by channel, as above */
   const float *mean_gradient, *slope;          /* gbeta / n, ggamma / n */
   int64_t period;
@@ -58,7 +60,7 @@ struct ffb_cpu_normalisation_kernels {
   void (*divide)(float *y, const float *x, int64_t n, float divisor);
 
   /* Elements begin .. end-1; `out` is where the first goes. FFB_CPU_LARGEST returns the bits of the largest absolute
-   * value, FFB_CPU_STORE too for a gradient. */
+   * value, FFB_CPU_STORE too for a gradient, the only one that takes factors. */
   uint32_t (*normalise)(const struct ffb_cpu_normalise *with, enum ffb_cpu_sink sink, void *out, int64_t begin,
                         int64_t end);
   /* FFB_CPU_LARGEST over some channels of `pixels` pixels from `pixel`. */
