@@ -434,20 +434,15 @@ bool ffb_cpu_batch_normalise_gradient_s8(struct ffb_device *device, const union 
 
 /* ---- from goodness -------------------------------------------------------------------------------------------- */
 
-/* What the values of image m are multiplied by, as GOODNESS_GRADIENT has it, repeated through a period. */
-static void image_factors(const struct ffb_batch_normalise_goodness_gradient_s8 *a, int64_t m, float *factors,
-                          int64_t period) {
-  const struct ffb_tensor *x = a->normalise.gradient.x;
-  const int64_t channels = ffb_channels(x), pixels = ffb_columns(x) / channels;
-  for (int g = 0; g < a->groups; g++) {
-    int64_t start = ffb_group_start(channels, a->groups, g), end = ffb_group_start(channels, a->groups, g + 1);
-    float factor = ((const float *)a->goodness->data)[m * a->groups + g] * 2;
-    if (a->mean)
-      factor /= (float)(pixels * (end - start));
+void ffb_cpu_goodness_factors(float *factors, const float *gradient, int groups, int64_t channels, int64_t mean_of) {
+  for (int g = 0; g < groups; g++) {
+    int64_t start = ffb_group_start(channels, groups, g), end = ffb_group_start(channels, groups, g + 1);
+    float factor = gradient[g] * 2;
+    if (mean_of)
+      factor /= (float)(mean_of * (end - start));
     for (int64_t c = start; c < end; c++)
       factors[c] = factor;
   }
-  repeat(factors, channels, period, 0, channels);
 }
 
 /* Whether the kernels multiply while they read; otherwise the products are made in scratch first. Only values that are
@@ -479,7 +474,9 @@ bool ffb_cpu_batch_normalise_goodness_gradient_s8(struct ffb_device *device, con
   {
     struct ffb_cpu_span share = my_share(images, 1);
     for (int64_t m = share.begin; m < share.end; m++) {
-      image_factors(a, m, factors + m * period, period);
+      ffb_cpu_goodness_factors(factors + m * period, (const float *)a->goodness->data + m * a->groups, a->groups,
+                               job.sums.channels, a->mean ? job.with.image : 0);
+      repeat(factors + m * period, job.sums.channels, period, 0, job.sums.channels);
       if (!in_kernels)
         job.sums.kernels->scale_channels(products + m * columns, y + m * columns, factors + m * period,
                                          job.sums.channels, job.with.image, false);

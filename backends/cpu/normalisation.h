@@ -127,6 +127,10 @@ bool ffb_cpu_prepare_gradient(struct ffb_device *device, const struct ffb_batch_
 /* Run by all threads once every block's sums are made: ggamma, gbeta, and what the second pass needs of them. */
 void ffb_cpu_channel_gradients(struct ffb_cpu_gradient_job *job);
 
+/* What each channel of an image is multiplied by to give GOODNESS_GRADIENT, from dL/dG of the image's groups; `mean_of`
+ * is the image's pixels where goodness is a mean, else 0. */
+void ffb_cpu_goodness_factors(float *factors, const float *gradient, int groups, int64_t channels, int64_t mean_of);
+
 /* Scale and running maximum of a quantiser, from the bits of the largest absolute value (an integer where x is S32). */
 void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits);
 /* Run by all threads, each with the bits of max|x| over its own elements; `bits`, which they share, starts at 0. */

@@ -105,14 +105,8 @@ static bool prepare(struct sets *sets, struct ffb_device *device) {
 static void goodness_gradient(const struct sets *sets, float *map, float *factors, int64_t m) {
   const struct ffb_batch_normalise_pool_gradient *a = sets->a;
   const int64_t channels = sets->pool.channels, pixels = sets->pool.rows * sets->pool.columns;
-  for (int g = 0; g < a->groups; g++) {
-    int64_t start = ffb_group_start(channels, a->groups, g), end = ffb_group_start(channels, a->groups, g + 1);
-    float factor = ((const float *)a->goodness->data)[m * a->groups + g] * 2;
-    if (a->mean)
-      factor /= (float)(pixels * (end - start));
-    for (int64_t c = start; c < end; c++)
-      factors[c] = factor;
-  }
+  ffb_cpu_goodness_factors(factors, (const float *)a->goodness->data + m * a->groups, a->groups, channels,
+                           a->mean ? pixels : 0);
   sets->kernels->normalisation->scale_channels(map, map, factors, channels, pixels, false);
 }
 
