@@ -149,33 +149,22 @@ static void close_contestant(struct contestant *c) {
   run_config_end(&c->config);
 }
 
-static struct ffb_batch batch_at(const struct contestant *c, int64_t number) {
-  int64_t at = number % (RECORDS / BATCH) * BATCH;
-  return (struct ffb_batch){.rows = BATCH,
-                            .images = c->assembly.data->train.images + (size_t)at * c->assembly.loader.image_bytes,
-                            .labels = c->labels + at,
-                            .index = c->index + at};
-}
-
-/* As a run does, the next batch is announced where the device takes that. */
-static bool take_step(struct contestant *c, struct ffb_error *error) {
-  struct ffb_batch batch = batch_at(c, c->next), next = batch_at(c, ++c->next);
-  struct ffb_host_bytes pieces[] = {{next.images, BATCH * c->assembly.loader.image_bytes},
-                                    {next.labels, BATCH * sizeof *next.labels},
-                                    {next.index, BATCH * sizeof *next.index}};
-  return c->assembly.parts.trainer->train_step(c->assembly.state, &batch, error) &&
-         ffb_plan_announce(c->assembly.plan, pieces, sizeof pieces / sizeof *pieces, error) &&
-         ffb_plan_synchronise(c->assembly.plan, error);
-}
-
-/* Median milliseconds of `steps` steps. */
+/* Median milliseconds of `steps` steps. Batches are copied to a device within their step, as those of PyTorch's side.
+ */
 static bool time_steps(struct contestant *c, int steps, double *median, struct ffb_error *error) {
+  const struct ffb_dataset *train = &c->assembly.data->train;
+  size_t image = (size_t)(train->height * train->width * train->channels);
   double *times = malloc((size_t)steps * sizeof *times);
   bool good = times != NULL;
   for (int i = 0; good && i < steps; i++) {
+    int64_t at = c->next % (RECORDS / BATCH) * BATCH;
+    struct ffb_batch batch = {
+        .rows = BATCH, .images = train->images + (size_t)at * image, .labels = c->labels + at, .index = c->index + at};
     double start = meter_clock_seconds();
-    good = take_step(c, error);
+    good = c->assembly.parts.trainer->train_step(c->assembly.state, &batch, error) &&
+           ffb_plan_synchronise(c->assembly.plan, error);
     times[i] = 1e3 * (meter_clock_seconds() - start);
+    c->next++;
   }
   struct meter_times summary;
   good = good && meter_times_summary(times, (size_t)steps, &summary, error);
