@@ -144,6 +144,8 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# What scripts/gpu-run packs.
+$(BUILD)/tests/test_gpu_run: | $(BACKEND_OBJECTS) $(if $(BACKEND_OBJECTS),$(BUILD)/bench/steps $(BUILD)/bench/int8_products $(BUILD)/tests/test_device)
 # The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
 EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c backends/cuda/workspace.c
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
