@@ -144,6 +144,8 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
+# What scripts/gpu-run packs.
+$(BUILD)/tests/test_gpu_run: | $(BACKEND_OBJECTS) $(if $(BACKEND_OBJECTS),$(BUILD)/bench/steps $(BUILD)/bench/int8_products $(BUILD)/tests/test_device)
 # The CUDA backend's kernels without a GPU: the conformance programs once more, over an emulator (tests/cuda_emulator).
 EMULATED_HOST := backends/cuda/products.c backends/cuda/patches.c backends/cuda/convolutions.c backends/cuda/workspace.c
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard backends/cuda/*.cu tests/cuda_emulator/*.cpp tests/cuda_emulator/*.c) $(EMULATED_HOST))
@@ -170,16 +172,14 @@ $(EMULATED_TESTS) $(EMULATED_STEPS) $(BUILD)/tests/test_cuda_emulator: $(EMULATE
 	$(if $(V),,@echo "  LINK $@")
 	$(Q)$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $(filter %.o,$^) $(BUILD)/libharness.a -o $@ -L$(BUILD) -lffbench -lcmocka $(LUA_LIBS) -ljansson -lz -lm -lpthread -ldl
 # The whole backend without a GPU, where the toolkit's headers are: kernels on the emulator, its host side over a made-up
-# runtime and a made-up cuBLASLt (tests/cuda_hosted). Only what refused calls do is in make test; the rest is in make test-emulated.
-HOSTED := $(call objects,$(filter-out backends/cuda/dnn.c,$(CUDA_SOURCES)) $(filter-out %/faults.c,$(wildcard tests/cuda_hosted/*.c))) \
-  $(BUILD)/hosted/dnn.o $(BUILD)/emulated/tests/cuda_hosted/graph.cpp.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
-HOSTED_TESTS := $(if $(and $(NVCC),$(HAVE_CXX)),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device faults))
-CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include
-$(BUILD)/hosted/dnn.o: backends/cuda/dnn.c $(READY)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(filter-out -DFFB_CUDA_CUDNN,$(CFLAGS_backends_cuda)) -c $< -o $@
-$(BUILD)/tests/test_faults_cuda_hosted: $(call objects,tests/cuda_hosted/faults.c)
-$(filter-out %faults_cuda_hosted,$(HOSTED_TESTS)): $(BUILD)/tests/test_%_cuda_hosted: $(BUILD)/objects/tests/test_%.o
+# runtime, cuBLASLt and cuDNN (tests/cuda_hosted). Only what refused calls do is in make test; the rest is in make test-emulated.
+HOSTED_PROGRAMS := faults steps
+HOSTED := $(call objects,$(CUDA_SOURCES) $(filter-out $(HOSTED_PROGRAMS:%=tests/cuda_hosted/%.c) $(if $(CUDA_CUDNN),,%/fake_cudnn.c),$(wildcard tests/cuda_hosted/*.c))) \
+  $(BUILD)/emulated/tests/cuda_hosted/graph.cpp.o $(patsubst %,$(BUILD)/emulated/%.o,$(CUDA_KERNELS) tests/cuda_emulator/emulator.cpp)
+HOSTED_TESTS := $(if $(and $(NVCC),$(HAVE_CXX)),$(patsubst %,$(BUILD)/tests/test_%_cuda_hosted,backends convolution device $(HOSTED_PROGRAMS)))
+CFLAGS_tests_cuda_hosted := -isystem $(CUDA_HOME)/include $(if $(CUDA_CUDNN),-DFFB_CUDA_CUDNN)
+$(HOSTED_PROGRAMS:%=$(BUILD)/tests/test_%_cuda_hosted): $(BUILD)/tests/test_%_cuda_hosted: $(BUILD)/objects/tests/cuda_hosted/%.o
+$(filter-out $(HOSTED_PROGRAMS:%=$(BUILD)/tests/test_%_cuda_hosted),$(HOSTED_TESTS)): $(BUILD)/tests/test_%_cuda_hosted: $(BUILD)/objects/tests/test_%.o
 $(HOSTED_TESTS): $(HOSTED) $(BUILD)/libharness.a $(ENGINE)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK $@")

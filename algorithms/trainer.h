@@ -30,7 +30,7 @@ struct ffb_trainer_setup {
   const bool *gradient_layers; /* by layer of the network: whether it will be asked for; null: no call */
 };
 
-/* One batch in host memory. */
+/* One batch in host memory; its bytes may change once the hook that took it has returned. */
 struct ffb_batch {
   int64_t rows;
   const uint8_t *images; /* [rows][H][W][C] */

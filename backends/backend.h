@@ -812,7 +812,15 @@ struct ffb_device; /* a backend's own state: threads, handles, last failure */
 
 struct ffb_device_request {
   int threads; /* 0: as many as the machine offers */
+  bool tf32;   /* operands of FP32 products may be rounded to TF32; refused where there is none */
 };
+
+/* Bytes in the processor's memory, and how many pieces of them an announcement has at most. */
+struct ffb_host_bytes {
+  const void *from;
+  size_t bytes;
+};
+enum { FFB_MAX_ANNOUNCED = 4 };
 
 /* Facts for the record, as name and value: library versions, the INT8 kernel chosen and why, threads. */
 typedef void ffb_describe_function(void *to, const char *name, const char *value);
@@ -823,7 +831,7 @@ struct ffb_device_memory {
   bool shared;                         /* with the processor: the same bytes are in the resident peak */
 };
 
-enum { FFB_BACKEND_MAGIC = 0x46464242, FFB_BACKEND_VERSION = 2 };
+enum { FFB_BACKEND_MAGIC = 0x46464242, FFB_BACKEND_VERSION = 3 };
 
 struct ffb_backend {
   uint32_t magic, version;
@@ -859,6 +867,10 @@ struct ffb_backend {
   void *(*capture_end)(struct ffb_device *device, bool keep);
   bool (*replay)(struct ffb_device *device, void *captured);
   void (*forget)(struct ffb_device *device, void *captured);
+
+  /* Optional: what will be written before long, a piece by a call of write, and will not change until then. A device
+   * may bring it closer while it still computes. What was announced before is forgotten. */
+  bool (*announce)(struct ffb_device *device, const struct ffb_host_bytes *pieces, size_t count);
 
   /* Null where an optional slot is not filled. Return false on failure (out of memory, launch error). */
   bool (*operators[FFB_OPERATOR_COUNT])(struct ffb_device *device, const union ffb_arguments *arguments);

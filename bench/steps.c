@@ -26,6 +26,7 @@ enum { STANDARD = sizeof standard / sizeof *standard };
 struct request {
   const char *model, *dataset, *backend, *serve;
   int64_t rounds, steps;
+  bool tf32;
 };
 
 #define REQUEST(name) offsetof(struct request, name)
@@ -44,6 +45,11 @@ static const struct ffb_option options[] = {
      .type = FFB_OPTION_STRING,
      .offset = REQUEST(backend),
      .help = "what computes (\"ffbench list backends\"); else the best there is"},
+    {.name = "tf32",
+     .type = FFB_OPTION_BOOLEAN,
+     .offset = REQUEST(tf32),
+     .initial = "false",
+     .help = "as of \"ffbench train\""},
     {.name = "rounds",
      .type = FFB_OPTION_INTEGER,
      .offset = REQUEST(rounds),
@@ -99,6 +105,7 @@ static bool set_options(struct run_config *config, const struct request *request
   }
   if (request->backend && !ffb_option_set(run_options, config, "steps", "backend", request->backend, error))
     return false;
+  config->tf32 = request->tf32;
   config->batch = BATCH;
   config->threads = THREADS;
   config->train_limit = RECORDS;
@@ -142,7 +149,8 @@ static void close_contestant(struct contestant *c) {
   run_config_end(&c->config);
 }
 
-/* Median milliseconds of `steps` steps. */
+/* Median milliseconds of `steps` steps. Batches are copied to a device within their step, as those of PyTorch's side.
+ */
 static bool time_steps(struct contestant *c, int steps, double *median, struct ffb_error *error) {
   const struct ffb_dataset *train = &c->assembly.data->train;
   size_t image = (size_t)(train->height * train->width * train->channels);

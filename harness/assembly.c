@@ -33,7 +33,7 @@ static bool open_device(struct assembly *assembly, const struct run_config *conf
   const struct ffb_backend *backend = assembly->parts.backend;
   char message[512] = "";
   assembly->threads = config->threads ? (int)config->threads : assembly_processors();
-  struct ffb_device_request request = {.threads = assembly->threads};
+  struct ffb_device_request request = {.threads = assembly->threads, .tf32 = config->tf32};
   return backend->open(&assembly->device, &request, message, sizeof message) ||
          ffb_fail(error, "the backend %s cannot be used here: %s: choose another with --backend", backend->name,
                   message);

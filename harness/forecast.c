@@ -79,6 +79,8 @@ static json_t *make_key(const json_t *config, const char *processor, json_int_t 
     json_object_del(key, without[i]);
   for (size_t i = 0; i < sizeof option_without / sizeof *option_without; i++)
     json_object_del(options, option_without[i]);
+  if (!json_is_true(json_object_get(key, "tf32"))) /* records from before there was the option stay good */
+    json_object_del(key, "tf32");
   json_object_set_new(key, "processor", json_string(processor));
   json_object_set_new(key, "threads", json_integer(threads));
   return key;

@@ -75,11 +75,13 @@ json_t *identity_json(const struct run_config *config, const struct parts *parts
   /* The best there is, where that is not what it was when checkpoints did not say: others' bits are not its own. */
   if (!config->backend && strcmp(parts->backend->name, "cpu") != 0)
     json_object_set_new(object, "backend", json_string(parts->backend->name));
-  /* They change no weights: checkpoints without them stay good. */
+  /* They change no weights, or did not exist: checkpoints without them stay good. */
   if (!config->test_by_epoch)
     json_object_del(object, "test_by_epoch");
   if (!config->measure_peaks)
     json_object_del(object, "measure_peaks");
+  if (!config->tf32)
+    json_object_del(object, "tf32");
   if ((!config->load_weights || !json_object_set_new(object, identity_loaded_key, json_string(weights))) &&
       !json_object_set_new(object, "threads", json_integer(threads)) &&
       !json_object_set_new(object, "dataset_sha256", json_string(data->sha256)) &&

@@ -46,6 +46,8 @@ struct run {
   struct meter_system system;
   struct meter_pair meters;
   bool meters_begun;
+  struct ffb_batch next; /* of this epoch, announced to the device */
+  bool has_next;
   json_t *energy_before; /* of the parts before a resume; null without one */
   double working_since;  /* clock, while training steps are timed */
   double validation;     /* percent, of weights that were not trained; else NaN */
@@ -208,13 +210,36 @@ static bool stop(struct run *run, struct ffb_error *error) {
 
 /* ---- training ---------------------------------------------------------------------------------------------------- */
 
+static bool take_batch(struct run *run, struct ffb_batch *batch, struct ffb_error *error) {
+  double start = meter_clock_seconds();
+  bool ok = loader_next(&run->assembly.loader, batch, error);
+  run->ledger.data_wait_seconds += meter_clock_seconds() - start;
+  return ok;
+}
+
+/* While the device computes, the epoch's next batch may be on its way to it. */
+static bool announce_next(struct run *run, struct ffb_error *error) {
+  const struct assembly *assembly = &run->assembly;
+  struct ffb_batch *next = &run->next;
+  if (!ffb_plan_takes_announcements(assembly->plan) || run->ledger.batch + 1 >= loader_batches(&assembly->loader))
+    return true;
+  if (!take_batch(run, next, error))
+    return false;
+  run->has_next = true;
+  size_t rows = (size_t)next->rows;
+  struct ffb_host_bytes pieces[] = {{next->images, rows * assembly->loader.image_bytes},
+                                    {next->labels, rows * sizeof *next->labels},
+                                    {next->index, rows * sizeof *next->index}};
+  return ffb_plan_announce(assembly->plan, pieces, sizeof pieces / sizeof *pieces, error);
+}
+
 static bool train_one(struct run *run, struct ffb_error *error) {
   struct assembly *assembly = &run->assembly;
-  struct ffb_batch batch;
+  struct ffb_batch batch = run->next;
   double start = meter_clock_seconds();
-  bool ok = loader_next(&assembly->loader, &batch, error);
-  run->ledger.data_wait_seconds += meter_clock_seconds() - start;
-  return ok && assembly->parts.trainer->train_step(assembly->state, &batch, error) &&
+  bool ok = run->has_next || take_batch(run, &batch, error);
+  run->has_next = false;
+  return ok && assembly->parts.trainer->train_step(assembly->state, &batch, error) && announce_next(run, error) &&
          ffb_plan_synchronise(assembly->plan, error) && ledger_step(&run->ledger, meter_clock_seconds() - start, error);
 }
 

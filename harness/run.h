@@ -15,6 +15,7 @@ struct run_config {
   const char *data;    /* directory, or null: FFBENCH_DATA, then ./data */
   const char *backend; /* null: the best there is */
   const char *plugin;  /* path of a trainer object, or null: looked up beside the program by algorithm */
+  bool tf32;           /* FP32 products may round their operands to TF32 */
   int64_t epochs, batch, seed, threads;
   int64_t train_limit, eval_limit;         /* records; 0 = all */
   int64_t synthetic_train, synthetic_test; /* records that a synthetic dataset generates; 0 = its default */

@@ -527,6 +527,18 @@ bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error) {
   return ffb_fail(error, "backend %s: %s", plan->backend->name, plan->backend->failure(plan->device));
 }
 
+bool ffb_plan_takes_announcements(const struct ffb_plan *plan) {
+  return plan->backend->announce != NULL;
+}
+
+bool ffb_plan_announce(struct ffb_plan *plan, const struct ffb_host_bytes *pieces, size_t count,
+                       struct ffb_error *error) {
+  if (!plan->backend->announce || plan->backend->announce(plan->device, pieces, count))
+    return true;
+  return ffb_fail(error, "backend %s: announcing a batch: %s", plan->backend->name,
+                  plan->backend->failure(plan->device));
+}
+
 bool ffb_plan_has(const struct ffb_plan *plan, enum ffb_operator operation) {
   return plan->backend->operators[operation] && !(plan->unfused && ffb_operator_optional(operation));
 }

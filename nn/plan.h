@@ -60,6 +60,12 @@ bool ffb_tensor_write_rows(struct ffb_plan *plan, struct ffb_tensor *tensor, int
 bool ffb_tensor_read_rows(struct ffb_plan *plan, const struct ffb_tensor *tensor, int64_t rows, void *to,
                           struct ffb_error *error);
 bool ffb_plan_synchronise(struct ffb_plan *plan, struct ffb_error *error);
+/* What will be written to tensors before long and will not change until then, at most FFB_MAX_ANNOUNCED pieces: a
+ * device that takes announcements copies it beside the programs that still run. Nothing happens on one that does not.
+ */
+bool ffb_plan_takes_announcements(const struct ffb_plan *plan);
+bool ffb_plan_announce(struct ffb_plan *plan, const struct ffb_host_bytes *pieces, size_t count,
+                       struct ffb_error *error);
 size_t ffb_tensor_bytes(const struct ffb_tensor *tensor);
 
 /* Whether the backend fills an optional slot (and fused slots are not switched off, see ffb_plan_unfused). */

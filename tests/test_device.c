@@ -1,7 +1,9 @@
 /* Whole trainers on a GPU, held against the CPU: test_device [backend]. Without a device all of it is skipped.
  *
  * Losses take exponentials from the device's own library, so a trainer's weights are near the CPU's and not always the
- * same bits; operators alone are compared bit by bit in test_backends and its siblings. */
+ * same bits. What is of integers is, call by call, given the same inputs; operators alone are compared bit by bit in
+ * test_backends and its siblings. */
+#include "nn/operands.h"
 #include "tests/trainer_cases.h"
 
 #define SMALL .height = 16, .width = 16, .channels = 3, .batch = 4, .records = 10
@@ -89,6 +91,150 @@ static void one_step_is_near_the_cpus(void **state) {
     subject_end(&got);
   }
 }
+
+/* ---- step by step with the CPU ----------------------------------------------------------------------------------- */
+
+/* A backend that computes as the device does. Before each call the CPU makes the same one, on a copy of the device's
+ * memory as it is then: so both have the same FP32 inputs, whatever came of earlier calls. */
+static struct {
+  struct ffb_backend backend;
+  struct ffb_device *cpu;
+  char *arena, *mirror, *after; /* the device's; a copy from before a call, then with what the CPU made of it; ... */
+  size_t bytes;
+  bool tamper;                /* the CPU's INT8 results are not left as they are */
+  int64_t operands, products; /* INT8 operands and results of INT8 products that were compared */
+  char differs[256];          /* the first that did */
+} lockstep;
+
+static void *lockstep_allocate(struct ffb_device *of, size_t bytes) {
+  lockstep.arena = device->allocate(of, bytes);
+  lockstep.bytes = bytes;
+  lockstep.mirror = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  lockstep.after = malloc(bytes);
+  assert_true(lockstep.mirror && lockstep.after);
+  return lockstep.arena;
+}
+
+static void lockstep_release(struct ffb_device *of, void *memory) {
+  free(lockstep.mirror);
+  free(lockstep.after);
+  device->release(of, memory);
+}
+
+static size_t offset_of(const struct ffb_tensor *tensor) {
+  size_t offset = (size_t)((const char *)tensor->data - lockstep.arena);
+  assert_true(offset + ffb_tensor_bytes(tensor) <= lockstep.bytes);
+  return offset;
+}
+
+/* The call on the CPU, over the copy, with scratch memory of its own. */
+static void call_cpu(enum ffb_operator operation, const union ffb_arguments *arguments,
+                     const struct ffb_operand *operands, size_t count) {
+  union ffb_arguments own = *arguments;
+  struct ffb_tensor workspace = {.type = FFB_U8, .shape = {0, 1, 1, 1}}, **place;
+  void *device_data[FFB_MAX_OPERANDS];
+  if (!ffb_backend_cpu.operators[operation])
+    fail_msg("the CPU has no %s to compare with", ffb_operator_name(operation));
+  place = ffb_operand_workspace(operation, &own);
+  if (place) {
+    workspace.shape[0] = (int64_t)ffb_backend_cpu.workspace(lockstep.cpu, operation, &own);
+    workspace.data = aligned_alloc(64, (size_t)(workspace.shape[0] + 64) / 64 * 64);
+    *place = workspace.shape[0] ? &workspace : NULL;
+  }
+  for (size_t i = 0; i < count; i++)
+    device_data[i] = operands[i].tensor->data;
+  for (size_t i = 0; i < count; i++)
+    operands[i].tensor->data = lockstep.mirror + ((char *)device_data[i] - lockstep.arena);
+  bool done = ffb_backend_cpu.operators[operation](lockstep.cpu, &own);
+  for (size_t i = 0; i < count; i++)
+    operands[i].tensor->data = device_data[i];
+  free(workspace.data);
+  assert_true(done);
+}
+
+/* Operators over INT8: what they give is fixed to the last bit, FP32 too. */
+static bool is_of_integers(enum ffb_operator operation) {
+  const char *name = ffb_operator_name(operation);
+  return strstr(name, "s8") || strncmp(name, "suq", 3) == 0 || operation == FFB_DEQUANTISE;
+}
+
+static void compare(enum ffb_operator operation, const union ffb_arguments *arguments,
+                    const struct ffb_tensor *tensor) {
+  size_t at = offset_of(tensor), bytes = ffb_tensor_bytes(tensor);
+  bool integer = tensor->type != FFB_F32 && tensor->type != FFB_F64,
+       product = strstr(ffb_operator_name(operation), "s8");
+  /* Scratch, and what is left over where a gradient lay. */
+  if (tensor == ffb_operand_scratch(operation, arguments) || !(integer || is_of_integers(operation)) ||
+      (operation == FFB_BATCH_NORMALISE_GRADIENT_S8 && tensor == arguments->batch_normalise_gradient_s8.gradient.gx))
+    return;
+  lockstep.operands += tensor->type == FFB_S8;
+  lockstep.products += product && tensor->type != FFB_S8;
+  if (lockstep.tamper && tensor->type == FFB_S8)
+    lockstep.mirror[at] ^= 1;
+  if (memcmp(lockstep.mirror + at, lockstep.after + at, bytes) != 0 && !*lockstep.differs)
+    snprintf(lockstep.differs, sizeof lockstep.differs, "%s of %s", tensor->name, ffb_operator_name(operation));
+}
+
+static bool call_both(struct ffb_device *of, enum ffb_operator operation, const union ffb_arguments *arguments) {
+  struct ffb_operand operands[FFB_MAX_OPERANDS];
+  size_t count = ffb_operands(operation, arguments, operands);
+  assert_true(device->read(of, lockstep.mirror, lockstep.arena, lockstep.bytes));
+  call_cpu(operation, arguments, operands, count);
+  bool done = device->operators[operation](of, arguments);
+  assert_true(device->read(of, lockstep.after, lockstep.arena, lockstep.bytes));
+  for (size_t i = 0; i < count; i++)
+    if (operands[i].write)
+      compare(operation, arguments, operands[i].tensor);
+  return done;
+}
+
+#define BOTH(NAME, name, optional)                                                                                     \
+  static bool both_##name(struct ffb_device *of, const union ffb_arguments *arguments) {                               \
+    return call_both(of, FFB_##NAME, arguments);                                                                       \
+  }
+FFB_OPERATORS(BOTH)
+#undef BOTH
+
+static void step_with_cpu(const struct recipe *recipe, const struct records *records, bool tamper) {
+  static bool (*const operators[FFB_OPERATOR_COUNT])(struct ffb_device *, const union ffb_arguments *) = {
+#define ENTRY(NAME, name, optional) [FFB_##NAME] = both_##name,
+      FFB_OPERATORS(ENTRY)
+#undef ENTRY
+  };
+  struct subject s;
+  char message[256] = "";
+  memset(&lockstep, 0, sizeof lockstep);
+  lockstep.backend = *device;
+  lockstep.backend.allocate = lockstep_allocate;
+  lockstep.backend.release = lockstep_release;
+  lockstep.backend.capture_begin = NULL;
+  for (int i = 0; i < FFB_OPERATOR_COUNT; i++)
+    lockstep.backend.operators[i] = device->operators[i] ? operators[i] : NULL;
+  lockstep.tamper = tamper;
+  assert_true(ffb_backend_cpu.open(&lockstep.cpu, &(struct ffb_device_request){.threads = 1}, message, sizeof message));
+  make_on(&s, recipe, &lockstep.backend);
+  train(&s, records, 0, 3); /* whole batches, and the partial one */
+  subject_end(&s);
+  ffb_backend_cpu.close(lockstep.cpu);
+}
+
+static void integer_operands_and_products_are_the_cpus(void **state) {
+  (void)state;
+  for (size_t i = 0; i < RECIPES; i++) {
+    const struct records *records;
+    const struct recipe *recipe = recipe_at(i, &records);
+    step_with_cpu(recipe, records, false);
+    if (*lockstep.differs)
+      fail_msg("%s: %s", name_of(recipe), lockstep.differs);
+    bool integer = strcmp(recipe->algorithm, "bp_fp32") != 0;
+    assert_int_equal(lockstep.operands > 0, integer);
+    assert_int_equal(lockstep.products > 0, integer);
+  }
+  step_with_cpu(&perceptrons[1], &digits, true);
+  assert_true(*lockstep.differs); /* a bit that is not the same is seen */
+}
+
+/* ---- replay, counts, memory -------------------------------------------------------------------------------------- */
 
 static void ignore_call(void *to, const struct ffb_program *program, size_t call, enum ffb_operator operation) {
   (void)to, (void)program, (void)call, (void)operation;
@@ -199,9 +345,8 @@ int main(int count, char **names) {
     return count > 1 ? SKIPPED_STATUS : 0;
   }
   const struct CMUnitTest cases[] = {
-      cmocka_unit_test(one_step_is_near_the_cpus),
-      cmocka_unit_test(replay_gives_the_same_bits),
-      cmocka_unit_test(int8_products_run_on_tensor_cores),
+      cmocka_unit_test(one_step_is_near_the_cpus),        cmocka_unit_test(integer_operands_and_products_are_the_cpus),
+      cmocka_unit_test(replay_gives_the_same_bits),       cmocka_unit_test(int8_products_run_on_tensor_cores),
       cmocka_unit_test(no_room_is_an_error_that_says_so),
   };
   return cmocka_run_group_tests_name(name, cases, make_records, free_records);

@@ -99,6 +99,19 @@ static void broken_object_is_said(void **state) {
   }
 }
 
+/* A record says tf32 where it was used, and nowhere else. */
+static void tf32_is_refused_where_there_is_none(void **state) {
+  (void)state;
+  static const char *const backends[] = {"cpu", "reference"};
+  for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
+    char arguments[64];
+    snprintf(arguments, sizeof arguments, "--backend %s --tf32", backends[i]);
+    assert_int_equal(trains("", arguments), 1);
+    assert_contains(output, "it has no TF32: leave out --tf32");
+    assert_one_line();
+  }
+}
+
 static void missing_device_is_no_error_until_asked_for(void **state) {
   (void)state;
   shell("mkdir -p %s/backends && cp %s/tests/plugins/backend_fake.so %s/backends/cuda.so", folder, FFB_BUILD_DIRECTORY,
@@ -160,6 +173,7 @@ int main(void) {
   const struct CMUnitTest cases[] = {
       cmocka_unit_test(missing_object_is_said),
       cmocka_unit_test(broken_object_is_said),
+      cmocka_unit_test(tf32_is_refused_where_there_is_none),
       cmocka_unit_test(missing_device_is_no_error_until_asked_for),
       cmocka_unit_test(device_is_the_default),
   };

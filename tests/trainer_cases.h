@@ -34,6 +34,7 @@ struct recipe {
   uint64_t seed;
   const struct ffb_backend *backend;
   int threads;
+  bool tf32;
   float mean, deviation;
 };
 
@@ -166,7 +167,7 @@ static inline void subject_begin(struct subject *s, const struct recipe *recipe)
   set_options(s->trainer->options, s->options, recipe->algorithm, recipe->options);
   build_network(s, recipe);
   const struct ffb_backend *backend = recipe->backend ? recipe->backend : &ffb_backend_reference;
-  struct ffb_device_request request = {.threads = recipe->threads ? recipe->threads : 1};
+  struct ffb_device_request request = {.threads = recipe->threads ? recipe->threads : 1, .tf32 = recipe->tf32};
   if (!backend->open(&s->device, &request, message, sizeof message))
     fail_msg("%s", message);
   int64_t batch = or_default(recipe->batch, 8);

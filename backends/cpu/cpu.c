@@ -78,8 +78,12 @@ static void cpu_close(struct ffb_device *device) {
 
 static bool cpu_open(struct ffb_device **opened, const struct ffb_device_request *request, char *message, size_t size) {
   struct ffb_error error = {0};
-  struct ffb_device *device = ffb_allocate(1, sizeof *device, &error);
   *opened = NULL;
+  if (request->tf32) {
+    snprintf(message, size, "backend cpu: it has no TF32: leave out --tf32");
+    return false;
+  }
+  struct ffb_device *device = ffb_allocate(1, sizeof *device, &error);
   if (device) {
     device->threads = request->threads > 0 ? request->threads : omp_get_max_threads();
     device->panel_block = ffb_allocate(

@@ -31,12 +31,18 @@ static bool instantiate(struct ffb_device *device, cudaGraph_t graph, struct cap
   return ffb_cuda_check(device, status, "making a graph of a program");
 }
 
+static void count(struct ffb_cuda_counts *to, const struct ffb_cuda_counts *more, int sign) {
+  to->s8_products += sign * more->s8_products;
+  to->s8_on_tensor_cores += sign * more->s8_on_tensor_cores;
+  to->f32_products += sign * more->f32_products;
+  to->f32_on_tensor_cores += sign * more->f32_on_tensor_cores;
+}
+
 /* Ends the capture in any case; what was captured did not run, so it does not count. */
 void *ffb_cuda_capture_end(struct ffb_device *device, bool keep) {
   struct ffb_cuda_host *host = device->host;
-  struct ffb_cuda_counts counts = {.s8_products = host->counts.s8_products - host->counts_before.s8_products,
-                                   .s8_on_tensor_cores =
-                                       host->counts.s8_on_tensor_cores - host->counts_before.s8_on_tensor_cores};
+  struct ffb_cuda_counts counts = host->counts;
+  count(&counts, &host->counts_before, -1);
   cudaGraph_t graph = NULL;
   host->capturing = false;
   host->counts = host->counts_before;
@@ -61,8 +67,7 @@ void *ffb_cuda_capture_end(struct ffb_device *device, bool keep) {
 bool ffb_cuda_replay(struct ffb_device *device, void *program) {
   const struct captured *captured = program;
   struct ffb_cuda_host *host = device->host;
-  host->counts.s8_products += captured->counts.s8_products;
-  host->counts.s8_on_tensor_cores += captured->counts.s8_on_tensor_cores;
+  count(&host->counts, &captured->counts, 1);
   host->replays++;
   return ffb_cuda_check(device, cudaGraphLaunch(captured->program, device->stream), "launching a captured program");
 }

@@ -65,6 +65,7 @@ static void cuda_close(struct ffb_device *device) {
   if (device->host) {
     if (device->stream)
       cudaStreamSynchronize(device->stream);
+    ffb_cuda_ahead_close(device);
     ffb_cuda_dnn_close(device);
     ffb_cuda_multiply_close(device);
     ffb_cuda_memory_close(device);
@@ -89,14 +90,15 @@ static bool read_properties(struct ffb_device *device) {
          ffb_cuda_check(device, cudaRuntimeGetVersion(&host->runtime), "reading the runtime's version");
 }
 
-static bool start(struct ffb_device *device) {
+static bool start(struct ffb_device *device, const struct ffb_device_request *request) {
   const char *search = getenv("FFBENCH_CUDA_SEARCH");
   device->host->search = search && strcmp(search, "1") == 0;
+  device->host->tf32 = request->tf32;
   if (!read_properties(device) ||
       !ffb_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "making a stream"))
     return false;
   ffb_cuda_look_at_memory(device);
-  if (!ffb_cuda_memory_open(device) || !ffb_cuda_multiply_open(device))
+  if (!ffb_cuda_memory_open(device) || !ffb_cuda_ahead_open(device) || !ffb_cuda_multiply_open(device))
     return false;
   ffb_cuda_dnn_open(device);
   return true;
@@ -106,7 +108,6 @@ static bool cuda_open(struct ffb_device **opened, const struct ffb_device_reques
                       size_t size) {
   struct ffb_error error = {0};
   char problem[256];
-  (void)request; /* threads are the host's */
   *opened = NULL;
   if (!cuda_available(problem, sizeof problem)) {
     snprintf(message, size, "backend cuda: %s", problem);
@@ -115,7 +116,7 @@ static bool cuda_open(struct ffb_device **opened, const struct ffb_device_reques
   struct ffb_device *device = ffb_allocate(1, sizeof *device, &error);
   if (device)
     device->host = ffb_allocate(1, sizeof *device->host, &error);
-  if (!device || !device->host || !start(device)) {
+  if (!device || !device->host || !start(device, request)) {
     snprintf(message, size, "backend cuda: %s", device && device->host ? device->failure : error.message);
     cuda_close(device);
     return false;
@@ -150,7 +151,7 @@ static void cuda_describe(struct ffb_device *device, ffb_describe_function *say,
   say_bytes(say, to, "memory_bytes", host->memory_bytes);
   say_bytes(say, to, "memory_used_when_opened_bytes", host->memory_used_first);
   say_bytes(say, to, "memory_used_peak_bytes", host->memory_used_peak);
-  say(to, "fp32_kernel", "cuBLASLt and cuDNN without TF32");
+  say(to, "fp32_kernel", host->tf32 ? "cuBLASLt and cuDNN with TF32" : "cuBLASLt and cuDNN without TF32");
   say(to, "int8_kernel", "cuBLASLt on tensor cores, sums in INT32");
   say(to, "fp32_algorithms",
       host->search ? "the fastest of the library's candidates" : "the library's first candidate");
@@ -159,6 +160,9 @@ static void cuda_describe(struct ffb_device *device, ffb_describe_function *say,
   say(to, "programs", text);
   if (*host->capture_problem)
     say(to, "not_captured", host->capture_problem);
+  snprintf(text, sizeof text, "%lld of %lld pieces of batches announced", (long long)host->ahead.written,
+           (long long)host->ahead.announced);
+  say(to, "copied_ahead", text);
   ffb_cuda_dnn_describe(device, say, to);
   ffb_cuda_multiply_describe(device, say, to);
 }
@@ -205,6 +209,7 @@ const struct ffb_backend ffbench_backend = {
     .capture_end = ffb_cuda_capture_end,
     .replay = ffb_cuda_replay,
     .forget = ffb_cuda_forget,
+    .announce = ffb_cuda_announce,
     .operators =
         {FFB_CUDA_KERNELS(FFB_CUDA_ENTRY)[FFB_GEMM_F32] = ffb_cuda_gemm_f32, [FFB_GEMM_S8] = ffb_cuda_gemm_s8,
          [FFB_CONVOLVE_F32] = ffb_cuda_convolve_f32, [FFB_CONVOLVE_S8] = ffb_cuda_convolve_s8,

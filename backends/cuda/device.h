@@ -26,6 +26,8 @@ extern "C" {
 
 /* True when all is well; else one line in the device's failure. */
 bool ffb_cuda_check(struct ffb_device *device, cudaError_t status, const char *what);
+/* Scratch memory of so many bytes, for a call that asks before it uses any; else one line in the device's failure. */
+bool ffb_cuda_reserve(struct ffb_device *device, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* FP32 convolutions by cuDNN: NHWC, FP32 arithmetic (no TF32), algorithms that give the same bits every time and add up
- * in the plain order of a product (no Winograd, no Fourier transform). */
+/* FP32 convolutions by cuDNN: NHWC, FP32 arithmetic (no TF32 unless it is asked for), algorithms that give the same
+ * bits every time and add up in the plain order of a product (no Winograd, no Fourier transform). */
 #include "backends/cuda/host.h"
 
 #ifdef FFB_CUDA_CUDNN
@@ -20,10 +20,16 @@ struct key {
   int64_t x[FFB_DIMENSIONS], y[FFB_DIMENSIONS];
 };
 
+/* An algorithm, in numbers that all passes share, and its arithmetic. */
+struct candidate {
+  int algorithm;
+  cudnnMathType_t math;
+};
+
 struct choice {
   struct key key;
   bool found;
-  int algorithm;
+  struct candidate by;
   size_t bytes;
 };
 
@@ -34,7 +40,7 @@ struct ffb_cuda_dnn {
   cudnnConvolutionDescriptor_t convolution;
   struct choice *choices;
   size_t count, capacity;
-  bool off;
+  bool off, tf32;
 };
 
 /* ---- the library ------------------------------------------------------------------------------------------------ */
@@ -63,6 +69,7 @@ void ffb_cuda_dnn_open(struct ffb_device *device) {
   device->host->dnn = dnn;
   if (!dnn)
     return;
+  dnn->tf32 = device->host->tf32;
   dnn->off = wanted && strcmp(wanted, "patches") == 0;
   if (dnn->off)
     snprintf(device->host->dnn_problem, sizeof device->host->dnn_problem, "off by FFBENCH_CUDA_CONVOLUTIONS");
@@ -105,7 +112,8 @@ static cudnnStatus_t describe_image(cudnnTensorDescriptor_t descriptor, const st
                                     (int)tensor->shape[3], (int)tensor->shape[1], (int)tensor->shape[2]);
 }
 
-static cudnnStatus_t describe(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution) {
+static cudnnStatus_t describe(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution,
+                              cudnnMathType_t math) {
   const struct ffb_window *window = &convolution->window;
   cudnnStatus_t status = describe_image(dnn->x, convolution->x);
   if (status == CUDNN_STATUS_SUCCESS)
@@ -120,7 +128,7 @@ static cudnnStatus_t describe(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_co
   if (status == CUDNN_STATUS_SUCCESS)
     status = cudnnSetConvolutionGroupCount(dnn->convolution, convolution->groups);
   if (status == CUDNN_STATUS_SUCCESS)
-    status = cudnnSetConvolutionMathType(dnn->convolution, CUDNN_FMA_MATH);
+    status = cudnnSetConvolutionMathType(dnn->convolution, math);
   return status;
 }
 
@@ -157,17 +165,22 @@ static bool workspace_of(const struct ffb_cuda_dnn *dnn, enum ffb_cuda_pass pass
                                                         bytes) == CUDNN_STATUS_SUCCESS;
 }
 
-/* Candidates in the order of the library's own forecast, as numbers that all passes share; how many. */
+/* From Ampere on the library's default is TF32. */
+static cudnnMathType_t math_of(const struct ffb_cuda_dnn *dnn, cudnnMathType_t listed) {
+  return dnn->tf32 && listed != CUDNN_FMA_MATH ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+}
+
+/* Candidates in the order of the library's own forecast; how many. */
 #define LIST(type, call)                                                                                               \
   do {                                                                                                                 \
     type found[DNN_CANDIDATES];                                                                                        \
     if ((call) == CUDNN_STATUS_SUCCESS)                                                                                \
       for (int i = 0; i < returned; i++)                                                                               \
         if (found[i].status == CUDNN_STATUS_SUCCESS && found[i].determinism == CUDNN_DETERMINISTIC)                    \
-          algorithms[count++] = (int)found[i].algo;                                                                    \
+          candidates[count++] = (struct candidate){(int)found[i].algo, math_of(dnn, found[i].mathType)};               \
   } while (0)
 
-static int list(const struct ffb_cuda_dnn *dnn, enum ffb_cuda_pass pass, int algorithms[DNN_CANDIDATES]) {
+static int list(const struct ffb_cuda_dnn *dnn, enum ffb_cuda_pass pass, struct candidate candidates[DNN_CANDIDATES]) {
   int returned = 0, count = 0;
   if (pass == FFB_CUDA_FORWARD)
     LIST(cudnnConvolutionFwdAlgoPerf_t,
@@ -185,13 +198,15 @@ static int list(const struct ffb_cuda_dnn *dnn, enum ffb_cuda_pass pass, int alg
 }
 
 static void choose(struct ffb_cuda_dnn *dnn, const struct ffb_cuda_convolution *convolution, struct choice *choice) {
-  int algorithms[DNN_CANDIDATES], count = 0;
-  if (describe(dnn, convolution) == CUDNN_STATUS_SUCCESS)
-    count = list(dnn, convolution->pass, algorithms);
+  struct candidate candidates[DNN_CANDIDATES];
+  int count = 0;
+  if (describe(dnn, convolution, math_of(dnn, CUDNN_DEFAULT_MATH)) == CUDNN_STATUS_SUCCESS)
+    count = list(dnn, convolution->pass, candidates);
   for (int i = 0; i < count && !choice->found; i++) {
-    choice->algorithm = algorithms[i];
-    choice->found = is_plain(convolution->pass, algorithms[i]) &&
-                    workspace_of(dnn, convolution->pass, algorithms[i], &choice->bytes) &&
+    choice->by = candidates[i];
+    choice->found = is_plain(convolution->pass, choice->by.algorithm) &&
+                    cudnnSetConvolutionMathType(dnn->convolution, choice->by.math) == CUDNN_STATUS_SUCCESS &&
+                    workspace_of(dnn, convolution->pass, choice->by.algorithm, &choice->bytes) &&
                     choice->bytes <= most_workspace;
   }
 }
@@ -258,14 +273,14 @@ static cudnnStatus_t run(const struct ffb_cuda_dnn *dnn, const struct ffb_cuda_c
   const void *x = convolution->x->data, *y = convolution->y->data, *w = convolution->w->data;
   if (convolution->pass == FFB_CUDA_FORWARD)
     return cudnnConvolutionForward(dnn->handle, &one, dnn->x, x, dnn->w, w, dnn->convolution,
-                                   (cudnnConvolutionFwdAlgo_t)choice->algorithm, scratch, choice->bytes, &more, dnn->y,
-                                   convolution->y->data);
+                                   (cudnnConvolutionFwdAlgo_t)choice->by.algorithm, scratch, choice->bytes, &more,
+                                   dnn->y, convolution->y->data);
   if (convolution->pass == FFB_CUDA_INPUT_GRADIENT)
     return cudnnConvolutionBackwardData(dnn->handle, &one, dnn->w, w, dnn->y, y, dnn->convolution,
-                                        (cudnnConvolutionBwdDataAlgo_t)choice->algorithm, scratch, choice->bytes, &more,
-                                        dnn->x, convolution->x->data);
+                                        (cudnnConvolutionBwdDataAlgo_t)choice->by.algorithm, scratch, choice->bytes,
+                                        &more, dnn->x, convolution->x->data);
   return cudnnConvolutionBackwardFilter(dnn->handle, &one, dnn->x, x, dnn->y, y, dnn->convolution,
-                                        (cudnnConvolutionBwdFilterAlgo_t)choice->algorithm, scratch, choice->bytes,
+                                        (cudnnConvolutionBwdFilterAlgo_t)choice->by.algorithm, scratch, choice->bytes,
                                         &more, dnn->w, convolution->w->data);
 }
 
@@ -275,7 +290,7 @@ bool ffb_cuda_dnn_convolve(struct ffb_device *device, const struct ffb_cuda_conv
   void *scratch = choice ? ffb_cuda_scratch(device, convolution->workspace, choice->bytes) : NULL;
   if (!scratch)
     return false;
-  cudnnStatus_t status = describe(dnn, convolution);
+  cudnnStatus_t status = describe(dnn, convolution, choice->by.math);
   if (status == CUDNN_STATUS_SUCCESS)
     status = run(dnn, convolution, choice, scratch);
   if (status == CUDNN_STATUS_SUCCESS)
@@ -299,8 +314,8 @@ void ffb_cuda_dnn_describe(struct ffb_device *device, ffb_describe_function *say
     snprintf(name, sizeof name, "fp32 convolution %s %lldx%lldx%lldx%lld to %lld, kernel %d, stride %d, groups %d",
              passes[key->pass], (long long)key->x[0], (long long)key->x[1], (long long)key->x[2], (long long)key->x[3],
              (long long)key->y[3], key->kernel, key->stride, key->groups);
-    snprintf(value, sizeof value, choice->found ? "cuDNN algorithm %d, %zu bytes" : "patches", choice->algorithm,
-             choice->bytes);
+    snprintf(value, sizeof value, choice->found ? "cuDNN algorithm %d, %zu bytes%s" : "patches", choice->by.algorithm,
+             choice->bytes, choice->by.math == CUDNN_FMA_MATH ? "" : ", TF32");
     say(to, name, value);
   }
 }

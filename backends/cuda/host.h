@@ -28,7 +28,7 @@ struct ffb_cuda_product_choice {
 };
 
 struct ffb_cuda_counts {
-  int64_t s8_products, s8_on_tensor_cores;
+  int64_t s8_products, s8_on_tensor_cores, f32_products, f32_on_tensor_cores;
 };
 
 /* Pinned memory on its way to the device. */
@@ -38,12 +38,24 @@ struct ffb_cuda_stage {
   bool used;
 };
 
+/* What was announced, on its way by a stream of its own. */
+struct ffb_cuda_ahead {
+  cudaStream_t stream;
+  cudaEvent_t arrived, taken; /* at its place on the device; copied on from there, the last piece that was written */
+  char *pinned, *place;
+  size_t room; /* bytes of either */
+  struct ffb_host_bytes pieces[FFB_MAX_ANNOUNCED];
+  size_t offsets[FFB_MAX_ANNOUNCED], count;
+  bool sent;
+  int64_t announced, written; /* pieces */
+};
+
 struct ffb_cuda_dnn; /* dnn.c */
 
 struct ffb_cuda_host {
   char name[256];
   int major, minor, driver, runtime;
-  bool integrated, search; /* search: FP32 algorithms are timed too */
+  bool integrated, search, tf32; /* search: FP32 algorithms are timed too */
   /* Of the whole device, all programs together: used when it was opened, and at most since. */
   size_t memory_bytes, memory_used_first, memory_used_peak;
   cublasLtHandle_t blas;
@@ -55,6 +67,7 @@ struct ffb_cuda_host {
   size_t choice_count, choice_capacity;
   struct ffb_cuda_stage stages[FFB_CUDA_STAGES];
   int next_stage;
+  struct ffb_cuda_ahead ahead;
   void *retired[FFB_CUDA_RETIRED]; /* scratch that captured programs may still use */
   int retired_count;
   bool capturing;
@@ -75,6 +88,14 @@ void ffb_cuda_release(struct ffb_device *device, void *memory);
 bool ffb_cuda_write(struct ffb_device *device, void *to, const void *from, size_t bytes);
 bool ffb_cuda_read(struct ffb_device *device, void *to, const void *from, size_t bytes);
 bool ffb_cuda_synchronise(struct ffb_device *device);
+
+/* ---- ahead.c ---------------------------------------------------------------------------------------------------- */
+
+bool ffb_cuda_ahead_open(struct ffb_device *device);
+void ffb_cuda_ahead_close(struct ffb_device *device);
+bool ffb_cuda_announce(struct ffb_device *device, const struct ffb_host_bytes *pieces, size_t count);
+/* Writes what was announced; *found is false where that was something else. */
+bool ffb_cuda_write_announced(struct ffb_device *device, void *to, const void *from, size_t bytes, bool *found);
 
 /* ---- capture.c -------------------------------------------------------------------------------------------------- */
 

@@ -60,12 +60,12 @@ template <class T> static inline T *ffb_data(const struct ffb_tensor *tensor) {
   return tensor ? static_cast<T *>(tensor->data) : nullptr;
 }
 
-/* Whether a call's scratch space suffices; it does for every batch that a network can be trained with. */
+/* Whether a call's scratch space suffices: a word for thousands of elements does. Who keeps more there reserves it. */
 static inline bool ffb_cuda_fits(struct ffb_device *device, int64_t bytes, const char *what) {
   if (bytes <= (int64_t)device->scratch_bytes)
     return true;
   snprintf(device->failure, sizeof device->failure,
-           "%s: needs %lld bytes of scratch space, there are %zu: lower the batch", what, (long long)bytes,
+           "%s: needs %lld bytes of scratch space, there are %zu: lower --batch", what, (long long)bytes,
            device->scratch_bytes);
   return false;
 }

@@ -65,9 +65,11 @@ static bool grow_scratch(struct ffb_device *device, size_t bytes) {
 void *ffb_cuda_scratch(struct ffb_device *device, const struct ffb_tensor *workspace, size_t bytes) {
   if (workspace && (size_t)ffb_elements(workspace) * ffb_type_bytes(workspace->type) >= bytes && bytes)
     return workspace->data;
-  if (bytes > device->scratch_bytes && !grow_scratch(device, bytes))
-    return NULL;
-  return device->scratch;
+  return ffb_cuda_reserve(device, bytes) ? device->scratch : NULL;
+}
+
+bool ffb_cuda_reserve(struct ffb_device *device, size_t bytes) {
+  return bytes <= device->scratch_bytes || grow_scratch(device, bytes);
 }
 
 bool ffb_cuda_memory_open(struct ffb_device *device) {
@@ -134,6 +136,11 @@ static bool write_piece(struct ffb_device *device, void *to, const void *from, s
 
 /* Returns before the copy is done, unless all pinned memory is on its way. */
 bool ffb_cuda_write(struct ffb_device *device, void *to, const void *from, size_t bytes) {
+  bool announced;
+  if (!ffb_cuda_write_announced(device, to, from, bytes, &announced))
+    return false;
+  if (announced)
+    return true;
   for (size_t done = 0; done < bytes;) {
     size_t piece = bytes - done < FFB_CUDA_STAGE_BYTES ? bytes - done : FFB_CUDA_STAGE_BYTES;
     if (!write_piece(device, (char *)to + done, (const char *)from + done, piece))

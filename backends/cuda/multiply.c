@@ -1,4 +1,4 @@
-/* Matrix products by cuBLASLt: INT8 on tensor cores, FP32 without TF32.
+/* Matrix products by cuBLASLt: INT8 on tensor cores, FP32 without TF32 unless it is asked for.
  *
  * An algorithm is chosen once per shape. INT8 sums are exact whatever computes them, so the library's candidates are
  * timed. FP32 sums depend on the algorithm: the first that the library proposes is taken, so that equal runs give equal
@@ -14,7 +14,14 @@ enum { REPEATS = 5, ROUNDS = 3, FILLS = 40 };
 static const size_t hopper_workspace = (size_t)32 << 20, other_workspace = (size_t)4 << 20;
 
 static bool check(struct ffb_device *device, cublasStatus_t status, const char *what) {
-  return status == CUBLAS_STATUS_SUCCESS || ffb_cuda_fail(device, "cuBLASLt: %s: status %d", what, (int)status);
+  if (status == CUBLAS_STATUS_SUCCESS)
+    return true;
+#if CUDART_VERSION >= 11060 /* JetPack 5's 11.4 may not know names */
+  return ffb_cuda_fail(device, "cuBLASLt: %s: %s (%s)", what, cublasLtGetStatusString(status),
+                       cublasLtGetStatusName(status));
+#else
+  return ffb_cuda_fail(device, "cuBLASLt: %s: status %d", what, (int)status);
+#endif
 }
 
 bool ffb_cuda_multiply_open(struct ffb_device *device) {
@@ -63,7 +70,9 @@ static cublasStatus_t describe_matrix(cublasLtMatrixLayout_t *layout, cudaDataTy
 static bool describe_product(struct ffb_device *device, const struct ffb_cuda_product *product,
                              struct descriptions *d) {
   cudaDataType_t in = product->integer ? CUDA_R_8I : CUDA_R_32F, out = product->integer ? CUDA_R_32I : CUDA_R_32F;
-  cublasComputeType_t compute = product->integer ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F;
+  cublasComputeType_t compute = product->integer     ? CUBLAS_COMPUTE_32I
+                                : device->host->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                     : CUBLAS_COMPUTE_32F;
   cublasOperation_t first = product->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                     second = product->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
   *d = (struct descriptions){0};
@@ -134,7 +143,7 @@ static struct ffb_cuda_product_key key_of(const struct ffb_cuda_product *product
   return key;
 }
 
-/* Whether tensor cores do the algorithm's arithmetic. FP32 on them would be TF32. */
+/* Whether tensor cores do the algorithm's arithmetic. FP32 on them is TF32. */
 static bool on_tensor_cores(const cublasLtMatmulAlgo_t *algorithm) {
   uint64_t flags = 0;
   size_t written = 0;
@@ -220,15 +229,17 @@ static void say_choice(struct ffb_cuda_product_choice *choice, float millisecond
   snprintf(how, sizeof how, "first of %d", of);
   if (milliseconds >= 0)
     snprintf(how, sizeof how, "%.1f us, best of %d", 1e3 * (double)milliseconds, of);
-  snprintf(choice->text, sizeof choice->text, "algorithm %d, tile %d, split %d, %s",
+  snprintf(choice->text, sizeof choice->text, "algorithm %d, tile %d, split %d, %s%s",
            config(algorithm, CUBLASLT_ALGO_CONFIG_ID), config(algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID),
-           config(algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), how);
+           config(algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM),
+           choice->tensor_cores && !choice->key.integer ? "TF32, " : "", how);
 }
 
 /* The library's candidates whose arithmetic is allowed; how many, or -1 after an error. */
 static int list(struct ffb_device *device, const struct ffb_cuda_product_key *key, const struct descriptions *d,
                 uint64_t mask, cublasLtMatmulHeuristicResult_t candidates[FFB_CUDA_CANDIDATES]) {
   int found = 0, count = 0;
+  bool tensor_cores = key->integer || device->host->tf32;
   if (!describe_preference(device, key, mask, d->preference))
     return -1;
   cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(device->host->blas, d->operation, d->a, d->b, d->c, d->c,
@@ -238,7 +249,7 @@ static int list(struct ffb_device *device, const struct ffb_cuda_product_key *ke
   if (!check(device, status, "cublasLtMatmulAlgoGetHeuristic"))
     return -1;
   for (int i = 0; i < found; i++)
-    if (candidates[i].state == CUBLAS_STATUS_SUCCESS && (key->integer || !on_tensor_cores(&candidates[i].algo)))
+    if (candidates[i].state == CUBLAS_STATUS_SUCCESS && (tensor_cores || !on_tensor_cores(&candidates[i].algo)))
       candidates[count++] = candidates[i];
   return count;
 }
@@ -247,7 +258,8 @@ static bool choose(struct ffb_device *device, const struct ffb_cuda_product *pro
                    struct ffb_cuda_product_choice *choice) {
   cublasLtMatmulHeuristicResult_t candidates[FFB_CUDA_CANDIDATES];
   const struct ffb_cuda_host *host = device->host;
-  uint64_t kind = product->integer ? CUBLASLT_NUMERICAL_IMPL_FLAGS_TENSOR_OP_MASK : CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA;
+  uint64_t kind =
+      product->integer || host->tf32 ? CUBLASLT_NUMERICAL_IMPL_FLAGS_TENSOR_OP_MASK : CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA;
   float milliseconds = -1;
   if (!check(device, cublasLtMatmulPreferenceCreate(&d->preference), "cublasLtMatmulPreferenceCreate"))
     return false;
@@ -267,7 +279,7 @@ static bool choose(struct ffb_device *device, const struct ffb_cuda_product *pro
   if ((product->integer || host->search) && !product->accumulate && !host->capturing)
     best = search(device, product, d, candidates, count, &milliseconds);
   choice->algorithm = candidates[best].algo;
-  choice->tensor_cores = product->integer && on_tensor_cores(&choice->algorithm);
+  choice->tensor_cores = on_tensor_cores(&choice->algorithm);
   say_choice(choice, milliseconds, count);
   return true;
 }
@@ -326,6 +338,9 @@ static bool multiply(struct ffb_device *device, const struct ffb_cuda_product *p
   if (product->integer) {
     host->counts.s8_products++;
     host->counts.s8_on_tensor_cores += choice->tensor_cores;
+  } else {
+    host->counts.f32_products++;
+    host->counts.f32_on_tensor_cores += choice->tensor_cores;
   }
   return choice->found ? check(device, run(device, product, d, &choice->algorithm), "cublasLtMatmul")
                        : multiply_plain(device, product);
@@ -338,13 +353,19 @@ bool ffb_cuda_multiply(struct ffb_device *device, const struct ffb_cuda_product 
   return good;
 }
 
+static void say_count(ffb_describe_function *say, void *to, const char *name, int64_t count) {
+  char value[32];
+  snprintf(value, sizeof value, "%lld", (long long)count);
+  say(to, name, value);
+}
+
 void ffb_cuda_multiply_describe(struct ffb_device *device, ffb_describe_function *say, void *to) {
   const struct ffb_cuda_host *host = device->host;
-  char name[160], value[64];
-  snprintf(value, sizeof value, "%lld", (long long)host->counts.s8_products);
-  say(to, "int8_products", value);
-  snprintf(value, sizeof value, "%lld", (long long)host->counts.s8_on_tensor_cores);
-  say(to, "int8_products_on_tensor_cores", value);
+  char name[160];
+  say_count(say, to, "int8_products", host->counts.s8_products);
+  say_count(say, to, "int8_products_on_tensor_cores", host->counts.s8_on_tensor_cores);
+  say_count(say, to, "fp32_products", host->counts.f32_products);
+  say_count(say, to, "fp32_products_on_tensor_cores", host->counts.f32_on_tensor_cores);
   for (size_t i = 0; i < host->choice_count; i++) {
     const struct ffb_cuda_product_key *key = &host->choices[i].key;
     snprintf(name, sizeof name, "%s %lldx%lldx%lld%s%s%s aligned %u %u %u", key->integer ? "int8" : "fp32",

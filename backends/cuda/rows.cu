@@ -100,15 +100,19 @@ __global__ void __launch_bounds__(FFB_SUM_THREADS) group_squares(const float *fr
     out.put(r, m, g, sum);
 }
 
-/* Sums of squares of every group; images in groups take a second launch and scratch space for a channel's sums. */
+/* Floats of the scratch space that a channel's sums take. */
+int64_t sums_of(const struct rows &all) {
+  return all.pixels == 1 ? 0 : all.rows * all.channels;
+}
+
+/* Sums of squares of every group; images in groups take a second launch and the channels' sums, which are reserved. */
 template <class Out>
 bool sum_groups(struct ffb_device *device, const struct ffb_tensor *x, const struct rows &all, const Out &out) {
   float *sums = static_cast<float *>(device->scratch);
   if (all.pixels == 1)
     return FFB_LAUNCH(device, (unsigned)(all.rows * all.groups), FFB_SUM_THREADS, (group_squares<false, Out>),
                       ffb_data<float>(x), all, out);
-  return ffb_cuda_fits(device, all.rows * (all.channels + all.groups) * (int64_t)sizeof *sums, "goodness") &&
-         FFB_LAUNCH(device, dim3(ffb_cuda_blocks(all.channels, FFB_SUM_COLUMNS), ffb_cuda_rows(all.rows)),
+  return FFB_LAUNCH(device, dim3(ffb_cuda_blocks(all.channels, FFB_SUM_COLUMNS), ffb_cuda_rows(all.rows)),
                     FFB_SUM_THREADS, channel_squares, sums, ffb_data<float>(x), all) &&
          FFB_LAUNCH(device, (unsigned)(all.rows * all.groups), FFB_SUM_THREADS, (group_squares<true, Out>), sums, all,
                     out);
@@ -259,26 +263,28 @@ struct turn_along {
   }
 };
 
-/* The factor of every group of every row, and where the scratch space goes on behind it. */
+/* The factor of every group of every row, and where the scratch space goes on behind it, for so many more words. */
 struct factors {
   struct rows all;
   factor_out out;
   uint32_t *rest;
 };
 
-factors factors_of(struct ffb_device *device, const struct ffb_normalise *call) {
+bool make_factors(struct ffb_device *device, const struct ffb_normalise *call, int64_t more, factors *f) {
   struct rows all = rows_of(call->x, call->groups);
-  /* The channels' sums come first in the scratch space. */
-  float *kept = static_cast<float *>(device->scratch) + (all.pixels == 1 ? 0 : all.rows * all.channels);
-  return {all,
-          {call->inverse ? ffb_data<float>(call->inverse) : kept,
-           call->kind == FFB_NORMALISE_RMS && !(call->goodness && call->mean)},
-          reinterpret_cast<uint32_t *>(kept + all.rows * all.groups)};
+  /* The channels' sums come first. */
+  int64_t factors = sums_of(all), rest = factors + all.rows * all.groups;
+  if (!ffb_cuda_reserve(device, (size_t)(rest + more) * sizeof(float)))
+    return false;
+  float *scratch = static_cast<float *>(device->scratch);
+  *f = {all,
+        {call->inverse ? ffb_data<float>(call->inverse) : scratch + factors,
+         call->kind == FFB_NORMALISE_RMS && !(call->goodness && call->mean)},
+        reinterpret_cast<uint32_t *>(scratch + rest)};
+  return true;
 }
 
 bool find_factors(struct ffb_device *device, const struct ffb_normalise *call, const factors &f) {
-  if (!ffb_cuda_fits(device, (char *)f.rest - (char *)device->scratch, "normalise"))
-    return false;
   if (call->goodness)
     return ffb_for_each(device, "normalise", f.all.rows * f.all.groups, false,
                         factor_from{ffb_data<float>(call->goodness), f.all, f.out});
@@ -295,12 +301,15 @@ scale_rows scaling_of(const struct ffb_normalise *call, const factors &f) {
 bool ffb_cuda_goodness(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_goodness *call = &arguments->goodness;
   goodness_out out = {ffb_data<float>(call->goodness), call->mean, call->accumulate};
-  return sum_groups(device, call->y, rows_of(call->y, call->groups), out);
+  struct rows all = rows_of(call->y, call->groups);
+  return ffb_cuda_reserve(device, (size_t)sums_of(all) * sizeof(float)) && sum_groups(device, call->y, all, out);
 }
 
 bool ffb_cuda_normalise(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_normalise *call = &arguments->normalise;
-  factors f = factors_of(device, call);
+  factors f;
+  if (!make_factors(device, call, 0, &f))
+    return false;
   scale_rows scale = scaling_of(call, f);
   return find_factors(device, call, f) &&
          ffb_for_each(device, "normalise", f.all.rows * f.all.columns, ffb_aligned({scale.y, scale.x}, 16), scale);
@@ -308,15 +317,17 @@ bool ffb_cuda_normalise(struct ffb_device *device, const union ffb_arguments *ar
 
 bool ffb_cuda_normalise_s8(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_normalise_s8 *call = &arguments->normalise_s8;
-  factors f = factors_of(device, &call->normalise);
   struct ffb_scale_rule rule = ffb_scale_rule_of(&call->scale);
+  factors f;
+  /* A word for each row, or for each block that looks for the largest value. */
+  int64_t rows = ffb_rows(call->normalise.x), blocks = ffb_source_blocks(ffb_elements(call->normalise.x));
+  if (!make_factors(device, &call->normalise, rows > blocks ? rows : blocks, &f))
+    return false;
   normalised source = {scaling_of(&call->normalise, f), f.all.rows * f.all.columns,
                        ffb_aligned({call->normalise.x->data}, 16)};
   bool whole = f.all.groups == 1 && !call->normalise.goodness, scaled = false;
-  int64_t most = (char *)(f.rest + f.all.rows) - (char *)device->scratch;
   if (call->scale.range == FFB_RANGE_ABSMAX && whole)
-    scaled = ffb_cuda_fits(device, most, "normalise_s8") &&
-             FFB_LAUNCH(device, (unsigned)f.all.rows, FFB_SUM_THREADS, factors_and_scale, source.rows.x, f.all, f.out,
+    scaled = FFB_LAUNCH(device, (unsigned)f.all.rows, FFB_SUM_THREADS, factors_and_scale, source.rows.x, f.all, f.out,
                         rule, f.rest);
   else if (call->scale.range == FFB_RANGE_ABSMAX)
     scaled = find_factors(device, &call->normalise, f) &&
@@ -331,15 +342,17 @@ bool ffb_cuda_normalise_gradient(struct ffb_device *device, const union ffb_argu
   int64_t rows = ffb_rows(call->y), columns = ffb_columns(call->y);
   float k = call->kind == FFB_NORMALISE_RMS ? 1 / (float)columns : 1;
   /* A long row is too much for one block to write. */
-  float *along = columns > FFB_SUM_TILE ? static_cast<float *>(device->scratch) : nullptr;
+  bool is_long = columns > FFB_SUM_TILE;
+  if (is_long && !ffb_cuda_reserve(device, (size_t)rows * sizeof(float)))
+    return false;
+  float *along = is_long ? static_cast<float *>(device->scratch) : nullptr;
   turn_along body = {ffb_data<float>(call->gx),
                      ffb_data<float>(call->gy),
                      ffb_data<float>(call->y),
                      ffb_data<float>(call->inverse),
                      along,
                      ffb_divide_by(columns)};
-  return ffb_cuda_fits(device, along ? rows * (int64_t)sizeof *along : 0, "normalise_gradient") &&
-         FFB_LAUNCH(device, (unsigned)rows, FFB_SUM_THREADS, normalise_gradient, body.gx, body.gy, body.y, body.inverse,
+  return FFB_LAUNCH(device, (unsigned)rows, FFB_SUM_THREADS, normalise_gradient, body.gx, body.gy, body.y, body.inverse,
                     along, columns, k) &&
          (!along || ffb_for_each(device, "normalise_gradient", rows * columns,
                                  ffb_aligned({body.gx, body.gy, body.y}, 16), body));

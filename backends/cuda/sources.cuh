@@ -7,6 +7,7 @@
 
 #include "backends/cuda/quantise.cuh"
 
+/* Devices of one process take turns: two streams at once would count together. */
 static __device__ unsigned ffb_source_tickets;
 
 /* A thread's eight elements; they are stored where `out` is. Gives the first one's number. */

@@ -12,7 +12,11 @@ struct ffb_device {
 static bool reference_open(struct ffb_device **device, const struct ffb_device_request *request, char *message,
                            size_t size) {
   struct ffb_error error = {0};
-  (void)request;
+  *device = NULL;
+  if (request->tf32) {
+    snprintf(message, size, "backend reference: it has no TF32: leave out --tf32");
+    return false;
+  }
   *device = ffb_allocate(1, sizeof **device, &error);
   if (!*device) {
     snprintf(message, size, "backend reference: %s", error.message);

@@ -45,6 +45,15 @@ bool ffb_cuda_check(struct ffb_device *device, cudaError_t status, const char *w
   return false;
 }
 
+bool ffb_cuda_reserve(struct ffb_device *device, size_t bytes) {
+  if (bytes <= device->scratch_bytes)
+    return true;
+  ffb_host_release(device, device->scratch);
+  device->scratch = ffb_host_allocate(bytes, 256);
+  device->scratch_bytes = device->scratch ? bytes : 0;
+  return device->scratch != NULL;
+}
+
 static void emulated_close(struct ffb_device *device) {
   if (!device)
     return;

@@ -42,6 +42,15 @@ static cublasStatus_t answer(bool good) {
   return fake_cuda_fails() ? CUBLAS_STATUS_INTERNAL_ERROR : good ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
+const char *cublasLtGetStatusName(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_ALLOC_FAILED ? "CUBLAS_STATUS_ALLOC_FAILED" : "CUBLAS_STATUS_OTHER";
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t status) {
+  (void)status;
+  return "told to fail";
+}
+
 size_t cublasLtGetVersion(void) {
   return 1;
 }
@@ -135,8 +144,8 @@ static bool suits_tensor_cores(const struct operation *operation, const struct l
 
 static bool suits_fp32(const struct operation *operation, const struct layout *a, const struct layout *b,
                        const struct layout *c) {
-  return operation->compute == CUBLAS_COMPUTE_32F && operation->scale == CUDA_R_32F && a->type == CUDA_R_32F &&
-         b->type == CUDA_R_32F && c->type == CUDA_R_32F;
+  return (operation->compute == CUBLAS_COMPUTE_32F || operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32) &&
+         operation->scale == CUDA_R_32F && a->type == CUDA_R_32F && b->type == CUDA_R_32F && c->type == CUDA_R_32F;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
@@ -148,9 +157,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   const struct preference *preference = (const struct preference *)(void *)wanted;
   const struct layout *of_a = (const struct layout *)(void *)a, *of_b = (const struct layout *)(void *)b,
                       *of_c = (const struct layout *)(void *)c;
-  uint64_t kind = suits_tensor_cores(operation, of_a, of_b, of_c) ? CUBLASLT_NUMERICAL_IMPL_FLAGS_IMMA
-                  : suits_fp32(operation, of_a, of_b, of_c)       ? CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA
-                                                                  : 0;
+  uint64_t kind = suits_tensor_cores(operation, of_a, of_b, of_c)      ? CUBLASLT_NUMERICAL_IMPL_FLAGS_IMMA
+                  : !suits_fp32(operation, of_a, of_b, of_c)           ? 0
+                  : operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? CUBLASLT_NUMERICAL_IMPL_FLAGS_HMMA
+                                                                       : CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA;
   (void)handle;
   *count = 0;
   if (fake_cuda_fails() || c != d || !is_valid(operation, of_a, of_b, of_c) || !(kind & preference->mask))
@@ -205,6 +215,15 @@ static void multiply_s8(const struct operation *operation, const struct layout *
   }
 }
 
+/* TF32 reads the first ten bits of a mantissa. */
+static double as_read(const struct operation *operation, float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits &= operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? ~0x1FFFu : ~0u;
+  memcpy(&value, &bits, sizeof bits);
+  return (double)value;
+}
+
 static void multiply_f32(const struct operation *operation, const struct layout *layouts[3], const float *a,
                          const float *b, float *c, bool add) {
   int64_t k_end = operation->a == CUBLAS_OP_T ? layouts[0]->rows : layouts[0]->columns;
@@ -213,7 +232,8 @@ static void multiply_f32(const struct operation *operation, const struct layout 
       float *out = &c[m + n * layouts[2]->stride];
       double sum = 0;
       for (int64_t k = 0; k < k_end; k++)
-        sum += (double)a[at(layouts[0], operation->a, m, k)] * (double)b[at(layouts[1], operation->b, k, n)];
+        sum += as_read(operation, a[at(layouts[0], operation->a, m, k)]) *
+               as_read(operation, b[at(layouts[1], operation->b, k, n)]);
       *out = add ? *out + (float)sum : (float)sum;
     }
   }
@@ -263,6 +283,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   for (int i = 0; i < 3; i++)
     if (algorithm->data[1 + i] == 0 || (uintptr_t)addresses[i] % algorithm->data[1 + i])
       return CUBLAS_STATUS_INVALID_VALUE;
+  fake_cuda.tf32_products += product.operation.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+  fake_cuda.f32_products += product.operation.compute == CUBLAS_COMPUTE_32F;
   if (!fake_cuda_record(run_product, &product, sizeof product))
     run_product(&product);
   return CUBLAS_STATUS_SUCCESS;

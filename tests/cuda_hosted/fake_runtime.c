@@ -34,19 +34,67 @@ static struct {
   bool spoilt;
 } capture;
 
-bool fake_cuda_is_capturing(void) {
-  return capture.graph != NULL;
-}
-
-bool fake_cuda_record(void (*run)(const void *node), const void *node, size_t bytes) {
-  if (!capture.graph)
-    return false;
+static void append(struct graph *graph, void (*run)(const void *node), const void *node, size_t bytes) {
   struct node *kept = malloc(sizeof *kept + bytes);
   *kept = (struct node){.run = run, .bytes = bytes};
   memcpy(kept->content, node, bytes);
-  *capture.graph->last = kept;
-  capture.graph->last = &kept->next;
+  *graph->last = kept;
+  graph->last = &kept->next;
+}
+
+/* ---- streams ---------------------------------------------------------------------------------------------------- */
+
+/* What is put off, in order, and how many things were asked for and done so far. */
+struct stream {
+  struct graph queue;
+  long asked, done;
+  bool puts_off;
+};
+
+/* A point of a stream. */
+struct event {
+  struct stream *stream;
+  long point;
+};
+
+/* A device's first one is that of its kernels; here only where it puts things off. */
+static struct stream *of_kernels;
+static int streams;
+
+static void run_until(struct stream *stream, long point) {
+  while (stream && stream->done < point) {
+    struct node *node = stream->queue.first;
+    stream->queue.first = node->next;
+    if (!node->next)
+      stream->queue.last = &stream->queue.first;
+    stream->done++;
+    node->run(node->content);
+    free(node);
+  }
+}
+
+static void ask(struct stream *stream, void (*run)(const void *node), const void *node, size_t bytes) {
+  if (!stream || !stream->puts_off) {
+    run(node);
+    return;
+  }
+  stream->asked++;
+  append(&stream->queue, run, node, bytes);
+}
+
+bool fake_cuda_record(void (*run)(const void *node), const void *node, size_t bytes) {
+  if (!capture.graph && !of_kernels)
+    return false;
+  if (capture.graph)
+    append(capture.graph, run, node, bytes);
+  else
+    ask(of_kernels, run, node, bytes);
   return true;
+}
+
+static void run_wait(const void *node) {
+  const struct event *event = node;
+  run_until(event->stream, event->point);
 }
 
 /* What a capture does not allow. */
@@ -81,7 +129,7 @@ static cudaError_t answer(void) {
 static cudaError_t make(void **thing) {
   if (fake_cuda_fails())
     return said(cudaErrorUnknown);
-  *thing = ffb_host_allocate(1, 64);
+  *thing = ffb_host_allocate(64, 64);
   fake_cuda.alive++;
   return cudaSuccess;
 }
@@ -160,6 +208,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     return said(cudaErrorStreamCaptureUnsupported);
   if (fake_cuda_fails() || bytes > total_bytes)
     return said(cudaErrorMemoryAllocation);
+  fake_cuda.allocations++;
   *memory = ffb_host_allocate(bytes, 256);
   memset(*memory, 0xA5, bytes);
   fake_cuda.alive++;
@@ -178,59 +227,107 @@ cudaError_t cudaFreeHost(void *memory) {
   return give_back(memory);
 }
 
-cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
-  (void)stream;
+/* A copy, or where nothing is copied from a fill. */
+struct transfer {
+  void *to;
+  const void *from;
+  int value;
+  size_t bytes;
+};
+
+static void run_transfer(const void *node) {
+  const struct transfer *transfer = node;
+  if (transfer->from)
+    memcpy(transfer->to, transfer->from, transfer->bytes);
+  else
+    memset(transfer->to, transfer->value, transfer->bytes);
+}
+
+static cudaError_t ask_transfer(cudaStream_t stream, const struct transfer *transfer) {
   if (spoils())
     return said(cudaErrorStreamCaptureUnsupported);
-  memset(memory, value, bytes);
+  ask((struct stream *)(void *)stream, run_transfer, transfer, sizeof *transfer);
   return answer();
 }
 
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
+  return ask_transfer(stream, &(struct transfer){.to = memory, .value = value, .bytes = bytes});
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream) {
-  (void)kind, (void)stream;
-  if (spoils())
-    return said(cudaErrorStreamCaptureUnsupported);
-  memcpy(to, from, bytes);
-  return answer();
+  (void)kind;
+  return ask_transfer(stream, &(struct transfer){.to = to, .from = from, .bytes = bytes});
 }
 
 /* ---- streams, events, captures ---------------------------------------------------------------------------------- */
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *made, unsigned flags) {
   (void)flags;
-  return make((void **)stream);
+  cudaError_t status = make((void **)made);
+  struct stream *stream = status == cudaSuccess ? (struct stream *)(void *)*made : NULL;
+  if (stream) {
+    *stream = (struct stream){.puts_off = fake_cuda.put_off >> streams & 1};
+    stream->queue.last = &stream->queue.first;
+    of_kernels = stream->puts_off && streams == 0 ? stream : of_kernels;
+    streams++;
+  }
+  return status;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+cudaError_t cudaStreamDestroy(cudaStream_t given) {
+  struct stream *stream = (struct stream *)(void *)given;
+  run_until(stream, stream->asked);
+  of_kernels = of_kernels == stream ? NULL : of_kernels;
+  streams--;
   return give_back(stream);
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  (void)stream;
-  return spoils() ? said(cudaErrorStreamCaptureUnsupported) : answer();
+cudaError_t cudaStreamSynchronize(cudaStream_t given) {
+  struct stream *stream = (struct stream *)(void *)given;
+  if (spoils())
+    return said(cudaErrorStreamCaptureUnsupported);
+  run_until(stream, stream->asked);
+  return answer();
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t *event) {
-  return make((void **)event);
+  return cudaEventCreateWithFlags(event, 0);
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *made, unsigned flags) {
   (void)flags;
-  return make((void **)event);
+  cudaError_t status = make((void **)made);
+  if (status == cudaSuccess)
+    *(struct event *)(void *)*made = (struct event){0};
+  return status;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return give_back(event);
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  (void)event, (void)stream;
+cudaError_t cudaEventRecord(cudaEvent_t given, cudaStream_t of) {
+  struct event *event = (struct event *)(void *)given;
+  struct stream *stream = (struct stream *)(void *)of;
+  *event = (struct event){stream, stream->asked};
   return answer();
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  (void)event;
-  return spoils() ? said(cudaErrorStreamCaptureUnsupported) : answer();
+cudaError_t cudaEventSynchronize(cudaEvent_t given) {
+  const struct event *event = (const struct event *)(const void *)given;
+  if (spoils())
+    return said(cudaErrorStreamCaptureUnsupported);
+  run_until(event->stream, event->point);
+  return answer();
+}
+
+/* The point is that of now, whatever the event is recorded for later. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+  (void)flags;
+  if (spoils())
+    return said(cudaErrorStreamCaptureUnsupported);
+  ask((struct stream *)(void *)stream, run_wait, (const void *)event, sizeof(struct event));
+  return answer();
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to) {
@@ -290,12 +387,17 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t program, cudaStream_t stream) {
-  (void)stream;
-  if (fake_cuda_fails() || capture.graph)
-    return said(cudaErrorUnknown);
+static void run_graph(const void *of) {
+  cudaGraphExec_t program;
+  memcpy(&program, of, sizeof program);
   for (const struct node *node = ((const struct graph *)(const void *)program)->first; node; node = node->next)
     node->run(node->content);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t program, cudaStream_t stream) {
+  if (fake_cuda_fails() || capture.graph)
+    return said(cudaErrorUnknown);
+  ask((struct stream *)(void *)stream, run_graph, (const void *)&program, sizeof(cudaGraphExec_t));
   return cudaSuccess;
 }
 
