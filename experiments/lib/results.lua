@@ -54,7 +54,7 @@ end
 local function throttled(record)
   local by = at_path(record, "provenance.conditions.throttled_by")
   return at_path(record, "provenance.throttled") == true
-    and "the machine was throttled meanwhile" .. (type(by) == "string" and (" (%s)"):format(by) or "") or nil
+    and "the machine was throttled meanwhile" .. (by and (" (%s)"):format(by) or "") or nil
 end
 
 -- Joules belong to the time that the meter saw, so they are too low by the rest.
