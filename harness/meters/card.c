@@ -62,11 +62,11 @@ static double read_megahertz(const struct meter_system *system, const char *fold
 /* Of "306000000 408000000 ... 624750000". */
 static double highest_megahertz(const struct meter_system *system, const char *folder) {
   char path[METER_SYSFS_PATH], text[1024], *at = text, *end;
-  double highest = 0;
+  double highest = 0, hertz;
   if (!meter_sysfs_join(path, folder, "available_frequencies") ||
       system->read_text(system->context, path, text, sizeof text))
     return (double)NAN;
-  for (double hertz = strtod(at, &end); end != at; hertz = strtod(at, &end)) {
+  while (hertz = strtod(at, &end), end != at) {
     highest = fmax(highest, hertz);
     at = end;
   }

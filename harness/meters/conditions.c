@@ -209,14 +209,15 @@ static void note(struct meter_conditions_watch *watch, const struct look *look) 
 }
 
 void meter_conditions_look(struct meter_conditions_watch *watch) {
+  const struct meter_card *card = watch->card;
   struct look look;
   struct meter_card_look of_card;
   take(watch->system, &look);
-  if (watch->card)
-    meter_card_look(watch->card, &of_card);
+  if (card)
+    meter_card_look(card, &of_card);
   pthread_mutex_lock(&watch->lock);
   note(watch, &look);
-  if (watch->card)
+  if (card)
     note_card(&watch->seen, &of_card);
   pthread_mutex_unlock(&watch->lock);
 }
