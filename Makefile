@@ -209,14 +209,14 @@ test-emulated: $(EMULATED_STEPS) $(HOSTED_TESTS)  ## the CUDA backend without a 
 
 # Jetson's processor without a Jetson.
 AARCH64 := build/aarch64
-AARCH64_TESTS ?= test_cpu test_base test_backends test_convolution test_normalisation test_trainers
+AARCH64_TESTS ?= $(TEST_SOURCES:tests/%.c=%)
 ifeq ($(ARCH),aarch64)
 test-aarch64: test
 else
-test-aarch64: all  ## build for aarch64 and test that under qemu-user: kernels, trainers, the same bits as here
+test-aarch64: all  ## build for aarch64 and test that under qemu-user; the same bits as here (AARCH64_TESTS names fewer tests)
 	@scripts/aarch64-sysroot $(AARCH64)/sysroot
 	@$(MAKE) --no-print-directory BUILD=$(AARCH64) SYSROOT=$(AARCH64)/sysroot CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar SANITIZE= \
-	  all $(AARCH64_TESTS:%=$(AARCH64)/tests/%)
+	  all $(AARCH64_TESTS:%=$(AARCH64)/tests/%) $(TEST_PLUGINS:$(BUILD)/%=$(AARCH64)/%)
 	@scripts/run-tests-aarch64 $(BUILD) $(AARCH64) $(AARCH64_TESTS)
 endif
 

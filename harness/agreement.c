@@ -108,6 +108,7 @@ bool agreement_circumstances(const json_t *there, const json_t *here, agreement_
       {"compiler", "provenance.compiler", true},
       {"flags", "provenance.flags", true},
       {"trainer", "provenance.trainer.sha256", false},
+      {"backend object", "provenance.backend_object.sha256", false},
       {"processor", "provenance.machine.processor", false},
       {"instructions", "provenance.machine.instructions", true},
       {"backend", "provenance.backend", true},

@@ -19,15 +19,15 @@ static void rest_until(double end) {
     nanosleep(&moment, NULL);
 }
 
-void baseline_cool(const struct meter_system *system, double limit_celsius, double longest_seconds,
-                   struct baseline_heat *heat) {
+void baseline_cool(const struct meter_system *system, const struct meter_card *card, double limit_celsius,
+                   double longest_seconds, struct baseline_heat *heat) {
   const double between_looks = 0.2;
   double start = meter_clock_seconds();
   *heat = (struct baseline_heat){.limit_celsius = limit_celsius, .celsius = (double)NAN};
   if (limit_celsius <= 0)
     return;
   for (;;) {
-    heat->celsius = meter_hottest_celsius(system, heat->zone);
+    heat->celsius = meter_hottest_celsius(system, card, heat->zone);
     heat->waited_seconds = meter_clock_seconds() - start;
     heat->reached = heat->celsius <= limit_celsius;
     if (heat->reached || isnan(heat->celsius) || heat->waited_seconds >= longest_seconds || interrupt_asked())

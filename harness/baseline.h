@@ -2,7 +2,7 @@
 #ifndef FFBENCH_HARNESS_BASELINE_H
 #define FFBENCH_HARNESS_BASELINE_H
 
-#include "harness/meters/meter.h"
+#include "harness/meters/card.h"
 
 #include <jansson.h>
 
@@ -16,10 +16,10 @@ struct baseline_heat {
   char zone[32];
 };
 
-/* Wait until no thermal zone is hotter than limit_celsius, or for longest_seconds, or until interrupted. A limit of 0,
- * or a machine without thermal zones: no wait. */
-void baseline_cool(const struct meter_system *system, double limit_celsius, double longest_seconds,
-                   struct baseline_heat *heat);
+/* Wait until no thermal zone, nor the card where one computes, is hotter than limit_celsius, or for longest_seconds, or
+ * until interrupted. A limit of 0, or a machine that tells no heat: no wait. */
+void baseline_cool(const struct meter_system *system, const struct meter_card *card, double limit_celsius,
+                   double longest_seconds, struct baseline_heat *heat);
 json_t *baseline_heat_json(const struct baseline_heat *heat);
 
 /* Mean power at rest over so many seconds, and the share of the machine that other processes used; the record's

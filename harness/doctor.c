@@ -5,12 +5,14 @@
 #include "harness/data.h"
 #include "harness/file.h"
 #include "harness/machine.h"
+#include "harness/meters/conditions.h"
 #include "harness/meters/memory.h"
 #include "harness/meters/meter.h"
 #include "harness/peaks.h"
 #include "harness/plugin.h"
 #include "harness/run.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -44,6 +46,10 @@ static void say(const char *title, const char *format, ...) {
 static void remedy(const char *text) {
   if (*text)
     printf("  %-16s -> %s\n", "", text);
+}
+
+static bool computes_on_gpu(void) {
+  return strcmp(ffb_backend_default()->name, "cuda") == 0;
 }
 
 static void examine_machine(struct findings *findings) {
@@ -173,7 +179,7 @@ static void describe_meter(const struct meter *meter, const struct meter_system 
 /* A graphics card's meter counts where work goes to it unless something else is asked for. */
 static void examine_meters(struct findings *findings) {
   struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
-  bool on_gpu = strcmp(ffb_backend_default()->name, "cuda") == 0;
+  bool on_gpu = computes_on_gpu();
   puts("\nenergy meters");
   for (const struct meter *const *meter = meter_list(); *meter; meter++) {
     struct meter_report report;
@@ -191,6 +197,67 @@ static void examine_meters(struct findings *findings) {
       snprintf(findings->energy_source, sizeof findings->energy_source, "%s", report.properties.source);
     findings->energy = true;
   }
+}
+
+static void say_clock(const char *title, const struct meter_clocks *clocks) {
+  char limit[48] = "";
+  if (!clocks->looks) {
+    say(title, "unknown: nothing here tells");
+    return;
+  }
+  if (!isnan(clocks->limit))
+    snprintf(limit, sizeof limit, " of at most %.0f", clocks->limit);
+  say(title, "%.0f MHz%s%s", clocks->mean, limit,
+      !clocks->fixed_known ? ""
+      : clocks->fixed      ? ", fixed"
+                           : ", not fixed: it follows the load");
+  if (clocks->fixed_known && !clocks->fixed && machine_is_jetson())
+    remedy("for steady times: sudo jetson_clocks");
+}
+
+static void say_card(const struct meter_card_conditions *card) {
+  if (!card->facts.source[0]) {
+    say("graphics card", "unknown: %s", card->facts.problem.reason);
+    remedy(card->facts.problem.remedy);
+    return;
+  }
+  say("graphics card", "%s, by %s", card->facts.name, card->facts.source);
+  say_clock("", &card->clocks);
+  if (!isnan(card->first_celsius))
+    say("", "%.0f degrees Celsius", card->first_celsius);
+  if (!isnan(card->lowest_limit_watts))
+    say("", "%.0f W at most", card->lowest_limit_watts);
+}
+
+/* What a run is watched for, as it is now. */
+static void examine_conditions(void) {
+  struct ffb_error error;
+  struct meter_conditions seen;
+  struct meter_system system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  struct meter_card *card = computes_on_gpu() ? meter_card_open(&system, &error) : NULL;
+  struct meter_conditions_watch *watch = meter_conditions_start(&system, card, 0, &error);
+  puts("\nclocks and heat");
+  if (!watch) {
+    say("unknown", "%s", error.message);
+  } else {
+    meter_conditions_read(watch, &seen);
+    say_clock("processors", &seen.clocks);
+    if (isnan(seen.highest_celsius))
+      say("hottest", "unknown: no thermal zone here");
+    else
+      say("hottest", "%.0f degrees Celsius, %s", seen.highest_celsius, seen.hottest);
+    if (seen.power_mode[0])
+      say("power mode", "%s", seen.power_mode);
+    if (seen.has_card)
+      say_card(&seen.card);
+    say("throttling", "%s%s",
+        seen.throttled          ? "now: "
+        : seen.throttling_known ? "none now, and noticed while a run goes on"
+                                : "nothing here would tell",
+        seen.throttled_by);
+  }
+  meter_conditions_stop(watch);
+  meter_card_close(card);
 }
 
 static void examine_memory_meter(void) {
@@ -245,6 +312,7 @@ static void examine(const struct run_config *config) {
   examine_data(config, &findings);
   examine_meters(&findings);
   examine_memory_meter();
+  examine_conditions();
   examine_disk(&findings);
   conclude(&findings);
 }

@@ -69,13 +69,14 @@ void ledger_divergence(const json_t *diverged, char *text, size_t size) {
 }
 
 json_t *ledger_json(const struct ledger *ledger) {
-  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?, s:O?, s:b}", "epoch",
+  return json_pack("{s:I, s:I, s:O, s:O?, s:f, s:f, s:f, s:f, s:O?, s:f, s:f, s:I, s:O?, s:O?, s:b, s:b}", "epoch",
                    (json_int_t)ledger->epoch, "batch", (json_int_t)ledger->batch, "epochs", ledger->epochs, "gradients",
                    ledger->gradients, "train_seconds", ledger->train_seconds, "epoch_seconds", ledger->epoch_seconds,
                    "evaluation_seconds", ledger->evaluation_seconds, "data_wait_seconds", ledger->data_wait_seconds,
                    "energy", ledger->energy, "other_seconds", ledger->other_seconds, "capacity_seconds",
                    ledger->capacity_seconds, "resumes", (json_int_t)ledger->resumes, "diverged", ledger->diverged,
-                   "executed", ledger->executed, "readings_full", ledger->readings.full);
+                   "executed", ledger->executed, "readings_full", ledger->readings.full, "throttled",
+                   ledger->throttled);
 }
 
 static json_t *value_or_null(json_t *value) {
@@ -100,14 +101,15 @@ static bool is_history(const json_t *epochs, const json_t *gradients, const json
 
 bool ledger_read(struct ledger *ledger, const json_t *object) {
   json_int_t epoch, batch, resumes;
-  int full = 0;
+  int full = 0, throttled = 0;
   json_t *epochs, *gradients = NULL, *energy, *diverged, *executed = NULL;
-  if (json_unpack((json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o, s?:o, s?:b}",
-                  "epoch", &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
-                  &ledger->train_seconds, "epoch_seconds", &ledger->epoch_seconds, "evaluation_seconds",
-                  &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
-                  "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes",
-                  &resumes, "diverged", &diverged, "executed", &executed, "readings_full", &full) ||
+  if (json_unpack(
+          (json_t *)object, "{s:I, s:I, s:o, s?:o, s:F, s:F, s:F, s?:F, s:o, s:F, s:F, s:I, s:o, s?:o, s?:b, s?:b}",
+          "epoch", &epoch, "batch", &batch, "epochs", &epochs, "gradients", &gradients, "train_seconds",
+          &ledger->train_seconds, "epoch_seconds", &ledger->epoch_seconds, "evaluation_seconds",
+          &ledger->evaluation_seconds, "data_wait_seconds", &ledger->data_wait_seconds, "energy", &energy,
+          "other_seconds", &ledger->other_seconds, "capacity_seconds", &ledger->capacity_seconds, "resumes", &resumes,
+          "diverged", &diverged, "executed", &executed, "readings_full", &full, "throttled", &throttled) ||
       !is_history(epochs, gradients, energy, diverged) || json_array_size(epochs) != (size_t)epoch || epoch < 0 ||
       batch < 0 || resumes < 0 || resumes > most_resumes)
     return false;
@@ -115,6 +117,7 @@ bool ledger_read(struct ledger *ledger, const json_t *object) {
   ledger->batch = batch;
   ledger->resumes = resumes;
   ledger->readings.full = full;
+  ledger->throttled = throttled;
   json_decref(ledger->epochs);
   ledger->epochs = json_incref(epochs);
   ledger->gradients = value_or_null(gradients);

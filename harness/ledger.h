@@ -24,6 +24,7 @@ struct ledger {
   json_t *energy;                      /* of training, as energy_json gives it; null before anything was measured */
   json_t *executed; /* operations of the parts before, as executed_json gives it; null before a checkpoint */
   double other_seconds, capacity_seconds; /* processor seconds of other processes, and of the machine */
+  bool throttled;                         /* seen at any time */
   int64_t resumes;
   json_t *diverged; /* {epoch, step, where, samples}, or null */
   float *step_seconds;

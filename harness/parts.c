@@ -105,7 +105,7 @@ static bool set_all(struct parts *parts, json_t *set, struct ffb_error *error) {
 bool parts_find(struct parts *parts, const struct run_config *config, struct ffb_error *error) {
   *parts = (struct parts){0};
   bool ok = (parts->trainer = parts_trainer(config, error)) && (parts->model = parts_model(config, error)) &&
-            (parts->backend = find_backend(config->backend, error)) &&
+            (parts->backend = find_backend(config->backend, error)) && plugin_remember_backend(parts->backend, error) &&
             (parts->dataset = find_dataset(config->dataset, error)) &&
             fill(&parts->trainer_options, parts->trainer->options, parts->trainer->options_size, error) &&
             fill(&parts->model_options, parts->model->options, parts->model->options_size, error) &&

@@ -87,25 +87,25 @@ static bool check(const char *path, const struct ffb_trainer *trainer, struct ff
 
 /* Opened objects stay open, so what is known of them stays true. */
 static struct opened {
-  const struct ffb_trainer *trainer;
+  const void *of;
   struct plugin_file file;
   struct opened *next;
 } * opened;
 
-const struct plugin_file *plugin_file(const struct ffb_trainer *trainer) {
+const struct plugin_file *plugin_file(const void *of) {
   for (const struct opened *one = opened; one; one = one->next)
-    if (one->trainer == trainer)
+    if (one->of == of)
       return &one->file;
   return NULL;
 }
 
-static bool remember(const char *path, const struct ffb_trainer *trainer, struct ffb_error *error) {
-  if (plugin_file(trainer))
+static bool remember(const char *path, const void *of, struct ffb_error *error) {
+  if (plugin_file(of))
     return true;
   struct opened *one = ffb_allocate(1, sizeof *one, error);
   if (!one)
     return false;
-  one->trainer = trainer;
+  one->of = of;
   snprintf(one->file.name, sizeof one->file.name, "%s", file_name(path));
   if (!file_sha256(path, one->file.sha256, error)) {
     ffb_free(one);
@@ -114,6 +114,13 @@ static bool remember(const char *path, const struct ffb_trainer *trainer, struct
   one->next = opened;
   opened = one;
   return true;
+}
+
+bool plugin_remember_backend(const struct ffb_backend *backend, struct ffb_error *error) {
+  Dl_info own, engine;
+  if (!dladdr(backend, &own) || !dladdr(&ffb_backend_reference, &engine) || own.dli_fbase == engine.dli_fbase)
+    return true;
+  return remember(own.dli_fname, backend, error);
 }
 
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error) {

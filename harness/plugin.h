@@ -15,12 +15,15 @@
  * remedy. */
 const struct ffb_trainer *plugin_open(const char *path, struct ffb_error *error);
 
-/* The object that a trainer came from: its name without the folder, and the SHA-256 of its bytes when it was opened.
- * Null for a trainer that plugin_open never gave. */
+/* The object that a trainer or a backend came from: its name without the folder, and the SHA-256 of its bytes when it
+ * was opened. Null for what came from none that is remembered. */
 struct plugin_file {
   char name[NAME_MAX + 1], sha256[FFB_SHA256_TEXT];
 };
-const struct plugin_file *plugin_file(const struct ffb_trainer *trainer);
+const struct plugin_file *plugin_file(const void *of);
+
+/* Remember the object of a backend. One that is part of the program has none, and that is no error. */
+bool plugin_remember_backend(const struct ffb_backend *backend, struct ffb_error *error);
 
 /* The trainer of that name among those that come with the program. An unknown one is a usage error with "did you mean".
  */

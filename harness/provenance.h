@@ -27,6 +27,8 @@ void provenance_version(char *text, size_t size);
 void provenance_start(struct provenance *provenance);
 /* Add what others used of the machine since the start, or since the last call, to the ledger. */
 void provenance_count(struct provenance *provenance, struct ledger *ledger);
+/* What was seen since the start; whether the machine was throttled then goes into the ledger. */
+void provenance_note(struct provenance *provenance, const struct meter_conditions *conditions, struct ledger *ledger);
 /* The record's "provenance" object. */
 json_t *provenance_json(const struct provenance *provenance, const struct assembly *assembly,
                         const struct ledger *ledger);

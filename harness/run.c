@@ -54,6 +54,7 @@ struct run {
   struct meter_memory_reset memory_reset;
   json_t *idle; /* power at rest before training; null: not measured */
   struct baseline_heat heat;
+  struct meter_card *card; /* null where the processor computes */
   struct meter_conditions_watch *conditions;
 };
 
@@ -122,7 +123,9 @@ static void settle(struct run *run) {
   json_decref(run->ledger.executed);
   run->ledger.executed = executed_json(&run->executed);
   provenance_count(&run->provenance, &run->ledger);
-  meter_conditions_read(run->conditions, &run->provenance.conditions);
+  struct meter_conditions seen;
+  meter_conditions_read(run->conditions, &seen);
+  provenance_note(&run->provenance, &seen, &run->ledger);
 }
 
 /* ---- checkpoints and stopping ------------------------------------------------------------------------------------ */
@@ -465,6 +468,8 @@ static bool prepare_record(struct run *run, struct ffb_error *error) {
 static bool prepare_meters(struct run *run, struct ffb_error *error) {
   bool on_gpu = strcmp(run->assembly.parts.backend->name, "cuda") == 0;
   run->system = meter_system_default(getenv("FFBENCH_SYSFS"));
+  if (on_gpu && !(run->card = meter_card_open(&run->system, error)))
+    return false;
   return meter_pair_open(&run->meters, &run->system, on_gpu ? METER_GPU : METER_PROCESSOR, &run->ledger.readings,
                          error);
 }
@@ -501,9 +506,9 @@ static bool rest(struct run *run, struct ffb_error *error) {
   struct baseline_heat *heat = &run->heat;
   if (control->cool_to > 0 && !control->quiet)
     progress_note(&run->progress, "waits until the machine is no hotter than %g degrees Celsius", control->cool_to);
-  baseline_cool(&run->system, control->cool_to, baseline_longest_wait, heat);
+  baseline_cool(&run->system, run->card, control->cool_to, baseline_longest_wait, heat);
   if (control->cool_to > 0 && isnan(heat->celsius))
-    progress_note(&run->progress, "does not wait: this machine has no thermal zone to tell its temperature");
+    progress_note(&run->progress, "does not wait: nothing here tells how hot the machine is");
   else if (control->cool_to > 0 && !heat->reached)
     progress_note(&run->progress, "begins at %.0f degrees Celsius (%s): it did not get cooler", heat->celsius,
                   heat->zone);
@@ -515,7 +520,7 @@ static bool rest(struct run *run, struct ffb_error *error) {
     progress_note(&run->progress,
                   "other programs use %.0f %% of this machine: stop them, or time and energy are theirs too",
                   100 * others);
-  run->conditions = meter_conditions_start(&run->system, look_seconds, error);
+  run->conditions = meter_conditions_start(&run->system, run->card, look_seconds, error);
   return run->conditions != NULL;
 }
 
@@ -583,6 +588,7 @@ static void release(struct run *run) {
   lock_release(&run->checkpoint_lock);
   ledger_end(&run->ledger);
   meter_conditions_stop(run->conditions);
+  meter_card_close(run->card);
   json_decref(run->idle);
   json_decref(run->energy_before);
   json_decref(run->identity);

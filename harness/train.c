@@ -171,7 +171,8 @@ static void print_machine(const json_t *record) {
     printf("machine      other programs used %.0f %% of it meanwhile: time and energy are not this run's own\n",
            100 * value_number_at(record, "provenance.other_processes_share"));
   if (json_is_true(json_object_get(provenance, "throttled")))
-    printf("machine      was throttled meanwhile (%s): let it cool, see --cool-to\n", by ? by : "heat");
+    printf("machine      was throttled meanwhile (%s): where heat did it, let it cool, see --cool-to\n",
+           by ? by : "heat");
 }
 
 /* As hyperfine does, where they cost something. */

@@ -40,7 +40,8 @@ static json_t *make_record(void) {
                "   \"resident_peak_bytes\": 1000},"
                " \"energy\": {\"joules\": null}, \"operations\": {\"programs\": {\"train\": {\"mac_f32\": 7}}},"
                " \"provenance\": {\"commit\": \"c\", \"dirty\": false, \"compiler\": \"gcc\", \"threads\": 2,"
-               "   \"backend\": {\"name\": \"cpu\"}, \"machine\": {\"processor\": \"P\"}}}");
+               "   \"backend\": {\"name\": \"cpu\"}, \"backend_object\": {\"sha256\": \"dd\"}, \"machine\": "
+               "{\"processor\": \"P\"}}}");
 }
 
 /* Put a value at a path such as epochs.1.loss. */
@@ -223,6 +224,7 @@ static void circumstances_say_what_is_due(void **state) {
   } cases[] = {{"provenance.commit", "\"d\"", "commit", true},
                {"provenance.dirty", "true", "changes", true},
                {"provenance.machine.processor", "\"Q\"", "processor", true},
+               {"provenance.backend_object.sha256", "\"de\"", "backend object", true},
                {"provenance.compiler", "\"clang\"", "compiler", false},
                {"provenance.threads", "1", "threads", false},
                {"provenance.backend.name", "\"reference\"", "backend", false}};

@@ -15,7 +15,7 @@ static void no_limit_no_wait(void **state) {
   struct world *world = *state;
   struct baseline_heat heat;
   write_file(world, ZONE "/temp", "90000");
-  baseline_cool(&world->system, 0, 100, &heat);
+  baseline_cool(&world->system, NULL, 0, 100, &heat);
   json_t *json = baseline_heat_json(&heat);
   assert_true(json_is_null(json));
   json_decref(json);
@@ -26,7 +26,7 @@ static void a_cool_machine_starts_at_once(void **state) {
   struct baseline_heat heat;
   write_file(world, ZONE "/type", "cpu-thermal");
   write_file(world, ZONE "/temp", "44900");
-  baseline_cool(&world->system, 45, 100, &heat);
+  baseline_cool(&world->system, NULL, 45, 100, &heat);
   assert_true(heat.reached);
   assert_true(heat.waited_seconds < 50);
   assert_near(heat.celsius, 44.9, 1e-9);
@@ -48,7 +48,7 @@ static void a_hot_machine_is_waited_for(void **state) {
   write_file(world, ZONE "/temp", "60000");
   world->system.read_text = cooling;
   looks = 0;
-  baseline_cool(&world->system, 45, 100, &heat);
+  baseline_cool(&world->system, NULL, 45, 100, &heat);
   assert_int_equal(looks, 3);
   assert_true(heat.reached);
   assert_true(heat.waited_seconds > 0.3);
@@ -62,7 +62,7 @@ static void the_wait_has_an_end(void **state) {
   struct world *world = *state;
   struct baseline_heat heat;
   write_file(world, ZONE "/temp", "60000");
-  baseline_cool(&world->system, 45, 0.3, &heat);
+  baseline_cool(&world->system, NULL, 45, 0.3, &heat);
   assert_false(heat.reached);
   assert_true(heat.waited_seconds >= 0.3 && heat.waited_seconds < 50);
   assert_near(heat.celsius, 60, 1e-9);
@@ -71,7 +71,7 @@ static void the_wait_has_an_end(void **state) {
 static void a_machine_that_tells_no_heat_is_not_waited_for(void **state) {
   struct world *world = *state;
   struct baseline_heat heat;
-  baseline_cool(&world->system, 45, 100, &heat);
+  baseline_cool(&world->system, NULL, 45, 100, &heat);
   assert_false(heat.reached);
   assert_true(heat.waited_seconds < 50 && isnan(heat.celsius));
 }

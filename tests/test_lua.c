@@ -877,7 +877,8 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
     if (index)
       json_object_set_new(json_object_get(record, "provenance"), "throttled", json_true());
     json_object_set_new(json_object_get(record, "provenance"), "conditions",
-                        json_pack("{s:s}", "power_mode", odd ? "7W" : "15W"));
+                        json_pack("{s:s, s:s?}", "power_mode", odd ? "7W" : "15W", "throttled_by",
+                                  index == 2 ? "graphics card: power limit" : NULL));
     json_object_set_new(json_object_get(record, "time"), "step_median_seconds", json_real(0.125));
   }
   json_t *result =
@@ -888,7 +889,8 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
   assert_non_null(step);
   assert_memory_not_equal(step + 5, " |", 2); /* a mark: it was throttled */
   assert_contains(markdown, "the meter saw only 62 % of the time, and the joules are of that");
-  assert_contains(markdown, "the machine was throttled meanwhile");
+  assert_contains(markdown, " the machine was throttled meanwhile\n");
+  assert_contains(markdown, " the machine was throttled meanwhile (graphics card: power limit)\n");
   assert_contains(markdown, "another reader of the same power, RAPL perf, says 0.80 times that");
   assert_null(strstr(markdown, "1.04 times"));
   assert_null(strstr(markdown, "99 % of the time"));
@@ -897,6 +899,46 @@ static void report_marks_joules_and_seconds_that_lack_something(void **state) {
   assert_null(strstr(markdown, "4161.7")); /* the mean of three seeds with it */
   json_decref(result);
   json_decref(plan);
+}
+
+/* Planned, resident, of the control group, of the device: each has its number where a record knows it, and its meaning.
+ */
+static void each_memory_is_told_apart(void **state) {
+  (void)state;
+  static const char *const meanings[] = {
+      "Memory is the planned peak of all buffers; resident memory is the whole process at its largest",
+      "That of the control group is the most that all its processes used since it was made",
+      "That of the device is the most in use on the GPU meanwhile, by all programs",
+      "the processor's memory too: the same bytes are in the resident peak", "no control group here"};
+  for (int known = 0; known < 2; known++) {
+    json_t *only = json_pack("[{s:s, s:s}]", "key", "model", "value", "mlp");
+    json_t *plan = plan_table5("quick", json_pack("{s:O}", "only", only));
+    json_t *cells = hand_made_cells(plan, "mnist"), *cell;
+    size_t index;
+    json_array_foreach(cells, index, cell) {
+      json_t *memory = json_object_get(json_object_get(cell, "record"), "memory");
+      if (!known || !memory)
+        continue;
+      json_object_set_new(memory, "cgroup_peak_bytes", index ? json_null() : json_integer(123600000));
+      json_object_set_new(memory, "cgroup_reason", index ? json_string("no control group here") : json_null());
+      json_object_set_new(
+          memory, "device",
+          json_pack("{s:I, s:b}", "used_peak_bytes", (json_int_t)777660000, "shared_with_processor", 1));
+    }
+    json_t *result =
+        answer("experiments/table5.lua", "report", "quick", json_pack("{s:o, s:o}", "only", only, "cells", cells));
+    char *markdown = strdup(file_text(result, 0));
+    for (char *at = markdown; (at = strchr(at, '\n'));)
+      *at = ' ';
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+      assert_int_equal(strstr(markdown, meanings[i]) != NULL, known || i == 0);
+    assert_int_equal(strstr(markdown, "records have the peak of the control group and of the device") != NULL, !known);
+    assert_int_equal(strstr(markdown, " 123.6") != NULL, known);
+    assert_int_equal(strstr(markdown, " 777.7") != NULL, known);
+    free(markdown);
+    json_decref(result);
+    json_decref(plan);
+  }
 }
 
 /* Each network has its own verdicts; quick says nothing of what convolutional networks learn, but of what they cost. */
@@ -1638,6 +1680,7 @@ int main(void) {
       cmocka_unit_test(other_tables_are_there),
       cmocka_unit_test(report_shows_gaps_and_reasons),
       cmocka_unit_test(report_marks_joules_and_seconds_that_lack_something),
+      cmocka_unit_test(each_memory_is_told_apart),
       cmocka_unit_test(verdicts_name_their_network),
       cmocka_unit_test(mixed_profiles_are_marked),
       cmocka_unit_test(averages_are_over_the_networks),

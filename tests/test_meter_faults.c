@@ -500,6 +500,13 @@ static void scopes_are_not_mixed(void **state) {
   chosen(world, METER_GPU, &meter_nvml, "graphics card 0 of 2 (Made-up card 0)");
   assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "1,0", 1), 0);
   chosen(world, METER_GPU, &meter_nvml, "graphics card 1 of 2 (Made-up card 1)");
+  assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "GPU-made-up-1,GPU-made-up-0", 1), 0);
+  chosen(world, METER_GPU, &meter_nvml, "graphics card 1 of 2 (Made-up card 1)");
+  /* A name that NVML does not know, or a part of a card: not another card's joules. */
+  assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "GPU-made", 1), 0);
+  chosen(world, METER_GPU, NULL, NULL);
+  assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "MIG-made-up-0", 1), 0);
+  chosen(world, METER_GPU, NULL, NULL);
   assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "7", 1), 0);
   chosen(world, METER_GPU, &meter_nvml, "graphics card 0 of 2 (Made-up card 0)");
   unsetenv("CUDA_VISIBLE_DEVICES");

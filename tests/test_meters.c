@@ -509,6 +509,33 @@ static void out_of_memory(void **state) {
 
 /* ---- the sampling thread, on real files and the real clock ---- */
 
+/* What a stopped register gave cannot be struck out without the readings: then no sum is better than a wrong one. */
+static void stopped_register_without_memory(void **state) {
+  struct world *world = *state;
+  write_orin_nano(world);
+  for (int full = 0; full < 2; full++) {
+    struct meter_result result;
+    struct meter_session *session = open_session(world);
+    struct meter_window *window = open_window(session);
+    world->at_rest = false;
+    meter_window_begin(window);
+    if (full)
+      ffb_fail_allocations(1);
+    run_for(world, window, 12, 0.01);
+    ffb_fail_allocation(0);
+    world->at_rest = true;
+    run_for(world, window, 8, 0.01);
+    meter_window_end(window, &result);
+    assert_int_equal(result.measured, !full);
+    if (full)
+      assert_contains(result.reason, "VDD_IN: the register has stopped, and there was no memory");
+    else
+      assert_near(result.joules, 7.52 * 12, 0.01);
+    meter_window_destroy(window);
+    meter_session_close(session);
+  }
+}
+
 static void sleep_for(double seconds) {
   struct timespec time = {.tv_nsec = (long)(seconds * 1e9)};
   nanosleep(&time, NULL);
@@ -715,6 +742,7 @@ int main(void) {
       ON_FAKE_TREE(module_before_processor),
       ON_FAKE_TREE(cost_of_a_reading),
       ON_FAKE_TREE(out_of_memory),
+      ON_FAKE_TREE(stopped_register_without_memory),
       ON_FAKE_TREE(thread_samples),
       cmocka_unit_test(resident_peak_follows_use),
       ON_FAKE_TREE(memory_of_a_fake_process),

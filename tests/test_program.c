@@ -223,6 +223,27 @@ static void doctor_concludes(void **state) {
   assert_non_null(strstr(result.output, "summary"));
 }
 
+/* What times depend on: here a Jetson that is hot, with its clocks loose. */
+static void doctor_looks_at_clocks_and_heat(void **state) {
+  (void)state;
+  char command[2 * PATH_MAX];
+  snprintf(command, sizeof command,
+           "cd %s && clock=devices/system/cpu/cpu0/cpufreq heat=class/thermal && mkdir -p $clock $heat/thermal_zone0"
+           " $heat/cooling_device0 && echo 115200 > $clock/scaling_min_freq && echo 1510400 > $clock/scaling_max_freq"
+           " && echo 729600 > $clock/scaling_cur_freq && echo 1984000 > $clock/cpuinfo_max_freq &&"
+           " echo tj-thermal > $heat/thermal_zone0/type && echo 93250 > $heat/thermal_zone0/temp &&"
+           " echo cpu-throttle-alert > $heat/cooling_device0/type && echo 1 > $heat/cooling_device0/cur_state",
+           folder);
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  assert_int_equal(setenv("FFBENCH_SYSFS", folder, 1), 0);
+  struct result result = RUN("doctor", "--data", in("no-data-here"));
+  unsetenv("FFBENCH_SYSFS");
+  assert_succeeds(result);
+  assert_contains(result.output, "730 MHz of at most 1984, not fixed");
+  assert_contains(result.output, "93 degrees Celsius, tj-thermal");
+  assert_contains(result.output, "now: cpu-throttle-alert");
+}
+
 static void output_that_is_not_read_is_a_failure(void **state) {
   (void)state;
   struct result result = wait_for(start("/bin/sh", LIST("-c", PROGRAM " list models > /dev/full")));
@@ -1226,6 +1247,35 @@ static void interruption_spares_a_finished_record(void **state) {
   assert_string_equal(one, other);
 }
 
+/* What held a clock down before a run was interrupted is not forgotten after. */
+static void throttling_is_remembered(void **state) {
+  (void)state;
+  char command[2 * PATH_MAX];
+  snprintf(command, sizeof command,
+           "folder=%s/class/thermal/cooling_device0 && mkdir -p $folder && cd $folder &&"
+           " echo cpu-throttle-alert > type && echo 1 > cur_state",
+           in("sys"));
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  assert_int_equal(setenv("FFBENCH_SYSFS", in("sys"), 1), 0);
+  assert_int_equal(interrupt(SIGINT, "r.json").status, 130);
+  json_t *record = load(in("r.json"));
+  assert_true(json_is_true(field(record, "provenance.throttled")));
+  assert_string_equal(json_string_value(field(record, "provenance.conditions.throttled_by")), "cpu-throttle-alert");
+  json_decref(record);
+  snprintf(command, sizeof command, "echo 0 > %s/class/thermal/cooling_device0/cur_state", in("sys"));
+  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  assert_succeeds(RUN("train", SLOW, "--record", in("r.json"), "--checkpoint", in("checkpoint"), "--resume"));
+  assert_succeeds(RUN("train", SLOW, "--record", in("calm.json")));
+  unsetenv("FFBENCH_SYSFS");
+  record = load(in("r.json"));
+  assert_int_equal(json_integer_value(field(record, "time.resumes")), 1);
+  assert_true(json_is_true(field(record, "provenance.throttled")));
+  json_decref(record);
+  record = load(in("calm.json"));
+  assert_false(json_is_true(field(record, "provenance.throttled")));
+  json_decref(record);
+}
+
 /* ---- checkpoints that must be refused
  * --------------------------------------------------------------------------------- */
 
@@ -1664,6 +1714,7 @@ int main(void) {
       CASE(help_tells_the_options),
       CASE(list_shows_everything),
       CASE(doctor_concludes),
+      CASE(doctor_looks_at_clocks_and_heat),
       CASE(output_that_is_not_read_is_a_failure),
       CASE(record_holds_what_it_must),
       CASE(peaks_are_measured_when_asked),
@@ -1695,6 +1746,7 @@ int main(void) {
       CASE(killed_run_keeps_its_gradients),
       CASE(interrupted_run_leaves_a_checkpoint),
       CASE(interruption_spares_a_finished_record),
+      CASE(throttling_is_remembered),
       CASE(checkpoint_of_another_run_is_refused),
       CASE(damaged_checkpoint_is_refused),
       CASE(forged_checkpoint_is_refused),

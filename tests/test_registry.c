@@ -60,6 +60,23 @@ static json_t *record(void) {
   return object;
 }
 
+static const json_t *card_of(const json_t *object) {
+  return json_object_get(json_object_get(json_object_get(object, "provenance"), "conditions"), "gpu");
+}
+
+/* A backend that is opened is code: which file it was stands in the record. */
+static void assert_names_object(const json_t *object) {
+  const json_t *said = json_object_get(json_object_get(object, "provenance"), "backend_object");
+  char command[512], sha256[65] = "";
+  snprintf(command, sizeof command, "sha256sum %s/backends/cuda.so", folder);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  assert_int_equal(fread(sha256, 1, sizeof sha256 - 1, pipe), sizeof sha256 - 1);
+  assert_int_equal(pclose(pipe), 0);
+  assert_string_equal(json_string_value(json_object_get(said, "file")), "cuda.so");
+  assert_string_equal(json_string_value(json_object_get(said, "sha256")), sha256);
+}
+
 /* ---- cases ------------------------------------------------------------------------------------------------------- */
 
 static void missing_object_is_said(void **state) {
@@ -128,8 +145,46 @@ static void missing_device_is_no_error_until_asked_for(void **state) {
       json_string_value(json_object_get(json_object_get(json_object_get(object, "provenance"), "backend"), "name"));
   assert_string_equal(name, "cpu");
   assert_true(json_is_null(json_object_get(json_object_get(object, "memory"), "device")));
+  assert_true(json_is_null(json_object_get(json_object_get(object, "provenance"), "backend_object")));
+  assert_true(json_is_null(card_of(object)));
   json_decref(object);
   shell("rm %s/record.json*", folder);
+}
+
+static double number_at(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  assert_true(json_is_number(value));
+  return json_number_value(value);
+}
+
+/* A made-up card that is too hot, by NVML. */
+static void follows_the_card(void) {
+  shell("cp %s/tests/plugins/fake_nvml.so %s/driver/libnvidia-ml.so.1", FFB_BUILD_DIRECTORY, folder);
+  assert_int_equal(trains("LD_LIBRARY_PATH=driver", "--record record.json"), 0);
+  json_t *object = record();
+  const json_t *provenance = json_object_get(object, "provenance"), *card = card_of(object);
+  const json_t *clock = json_object_get(card, "clock_megahertz");
+  assert_string_equal(json_string_value(json_object_get(card, "source")), "NVML");
+  assert_string_equal(json_string_value(json_object_get(card, "name")), "Made-up card 0");
+  assert_true(number_at(card, "looks") >= 1);
+  assert_float_equal(number_at(clock, "minimum"), 1755, 0);
+  assert_float_equal(number_at(clock, "mean"), 1755, 1e-9);
+  assert_float_equal(number_at(clock, "maximum"), 1755, 0);
+  assert_float_equal(number_at(clock, "limit"), 1980, 0);
+  assert_true(json_is_null(json_object_get(card, "clocks_fixed")));
+  assert_float_equal(number_at(json_object_get(card, "celsius"), "highest"), 87, 0);
+  assert_float_equal(number_at(card, "power_limit_watts"), 700, 1e-9);
+  assert_float_equal(number_at(json_object_get(card, "held_down"), "heat, by the driver"), number_at(card, "looks"), 0);
+  assert_true(json_is_true(json_object_get(provenance, "throttled")));
+  assert_string_equal(json_string_value(json_object_get(json_object_get(provenance, "conditions"), "throttled_by")),
+                      "graphics card: heat, by the driver");
+  json_decref(object);
+  assert_contains(output, "was throttled meanwhile (graphics card: heat, by the driver)");
+  assert_int_equal(ffbench("LD_LIBRARY_PATH=driver", "doctor"), 0);
+  assert_contains(output, "Made-up card 0, by NVML");
+  assert_contains(output, "1755 MHz of at most 1980");
+  assert_contains(output, "now: graphics card: heat, by the driver");
+  shell("rm %s/record.json* %s/driver/libnvidia-ml.so.1", folder, folder);
 }
 
 /* The default where there is a driver and a device. Any object will do for the driver here: it is only looked for. */
@@ -147,8 +202,11 @@ static void device_is_the_default(void **state) {
   assert_int_equal(json_integer_value(json_object_get(memory, "used_when_opened_bytes")), 1000);
   assert_int_equal(json_integer_value(json_object_get(memory, "used_peak_bytes")), 3000);
   assert_true(json_is_true(json_object_get(memory, "shared_with_processor")));
+  assert_names_object(object);
+  assert_true(json_is_object(card_of(object))); /* or why nothing tells of one */
   json_decref(object);
   shell("rm %s/record.json*", folder);
+  follows_the_card();
   /* Without the device, with the driver. */
   assert_int_equal(trains("LD_LIBRARY_PATH=driver FFB_FAKE=device", ""), 0);
 }

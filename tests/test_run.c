@@ -866,6 +866,11 @@ static void record_of_another_shape_is_not_sound(void **state) {
   assert_shape("operations", "programs", "{\"train\": {\"mac_f32\": {}}}", "operations.programs.{}.{}");
   assert_shape("provenance", "machine", "false", "provenance.machine");
   assert_shape("accuracy", "test", "{}", "accuracy.{}");
+  assert_shape("memory", "cgroup_reason", "[]", "memory.cgroup_reason");
+  assert_shape("memory", "device", "{\"used_peak_bytes\": 5}", "");
+  assert_shape("", "energy", "{\"joules\": null, \"reason\": {}}", "energy.reason");
+  assert_shape("provenance", "conditions", "{\"power_mode\": null, \"gpu\": null}", "");
+  assert_shape("provenance", "conditions", "{\"throttled_by\": 7}", "provenance.conditions.throttled_by");
 }
 
 /* ---- plugins --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@
 
 enum { MOST_VALUES = 8, TEXT_BYTES = 8192 };
 
+/* How long a script may take is tested elsewhere, and an emulator is slow. */
+static const struct lua_host_limits limits = {.memory_bytes = (size_t)256 << 20, .seconds = 120};
+
 static char folder[PATH_MAX], script[PATH_MAX + 32];
 static json_t *registry, *paper;
 
@@ -32,7 +35,7 @@ static const char *text_of(const json_t *object, const char *key) {
 static json_t *ask(const char *mode, const char *profile, json_t *cells, struct ffb_error *error) {
   json_t *input = json_pack("{s:s, s:s, s:O, s:s, s:[], s:o*}", "mode", mode, "profile", profile, "registry", registry,
                             "version", "ffbench abc", "set", "cells", cells);
-  json_t *result = lua_host_run(script, "experiments", input, &lua_host_limits_default, error);
+  json_t *result = lua_host_run(script, "experiments", input, &limits, error);
   json_decref(input);
   return result;
 }
@@ -911,7 +914,7 @@ static int set_up(void **state) {
     return -1;
   snprintf(script, sizeof script, "%s/script.lua", folder);
   registry = registry_json(&error);
-  paper = lua_host_run("experiments/paper.lua", "tests/lua/bare", NULL, &lua_host_limits_default, &error);
+  paper = lua_host_run("experiments/paper.lua", "tests/lua/bare", NULL, &limits, &error);
   return !registry || !paper;
 }
 

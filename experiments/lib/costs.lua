@@ -163,12 +163,50 @@ end
 
 -- ---- in detail ---------------------------------------------------------------------------------------------------
 
-local function detail_table(model)
-  local list = tables.new { "In detail", "Seeds", "Epochs", "ms per step", "Resident MB" }
+-- The last two stand where a record knows them.
+local details = { { "ms per step", "step" }, { "Resident MB", "resident" }, { "Control group MB", "cgroup", true },
+  { "Device MB", "device", true } }
+
+local function known(results, metric)
+  for _, row in ipairs(results:all_rows()) do
+    if #row:cells_with(metric) > 0 then
+      return true
+    end
+  end
+  return false
+end
+
+local function detail_table(results, model)
+  local columns, metrics = { "In detail", "Seeds", "Epochs" }, {}
+  for _, detail in ipairs(details) do
+    if not detail[3] or known(results, detail[2]) then
+      columns[#columns + 1], metrics[#metrics + 1] = detail[1], detail[2]
+    end
+  end
+  local list = tables.new(columns)
   for _, row in ipairs(model.rows) do
-    list:add(row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g"), row:text("step"), row:text("resident"))
+    local texts = { row.title, row:seeds_text("time_per_epoch"), row:plain("epochs", "%.4g") }
+    for _, metric in ipairs(metrics) do
+      texts[#texts + 1] = row:text(metric)
+    end
+    list:add(table.unpack(texts))
   end
   return list
+end
+
+-- What each of the memories is.
+local function memory_text(results)
+  local cgroup, device = known(results, "cgroup"), known(results, "device")
+  local text = "Memory is the planned peak of all buffers; resident memory is the whole process at its largest, libraries and "
+    .. "dataset included."
+  if not cgroup and not device then
+    return text .. " What other programs hold, or a GPU, is in neither: records have the peak of the control group and of "
+      .. "the device."
+  end
+  return text
+    .. (cgroup and " That of the control group is the most that all its processes used since it was made, files that the "
+      .. "kernel keeps included." or "")
+    .. (device and " That of the device is the most in use on the GPU meanwhile, by all programs." or "")
 end
 
 local tags = { "weights", "optimiser", "gradients", "activations", "quantised", "workspace", "dataset" }
@@ -202,13 +240,11 @@ local function report(results, levels, origin)
       blocks[#blocks + 1] = relative_table(model, base)
     end
     blocks[#blocks + 1] = effort_table(model, level_of(model, levels))
-    blocks[#blocks + 1] = detail_table(model)
+    blocks[#blocks + 1] = detail_table(results, model)
     blocks[#blocks + 1] = memory_table(model)
   end
   blocks[#blocks + 1] = "Accuracy on the test set, read once after the last epoch. Mean over seeds ± sample standard "
-    .. "deviation. Time and energy cover training, evaluation left out. Memory is the planned peak of all buffers; resident "
-    .. "memory is the whole process at its largest, libraries and dataset included. What other programs hold, or a GPU, is "
-    .. "in neither: records have the peak of the control group and of the device."
+    .. "deviation. Time and energy cover training, evaluation left out. " .. memory_text(results)
   blocks[#blocks + 1] = levels_text(results, levels, origin)
   return blocks
 end

@@ -52,7 +52,9 @@ local function shared_machine(record)
 end
 
 local function throttled(record)
-  return at_path(record, "provenance.throttled") == true and "the machine was throttled meanwhile" or nil
+  local by = at_path(record, "provenance.conditions.throttled_by")
+  return at_path(record, "provenance.throttled") == true
+    and "the machine was throttled meanwhile" .. (by and (" (%s)"):format(by) or "") or nil
 end
 
 -- Joules belong to the time that the meter saw, so they are too low by the rest.
@@ -88,6 +90,11 @@ end
 local function older_peak(record)
   return at_path(record, "memory.resident_peak_of_this_run") == false
     and "the peak of the whole process, which an earlier run may have set" or nil
+end
+
+local function shared_with_processor(record)
+  return at_path(record, "memory.device.shared_with_processor") == true
+    and "the processor's memory too: the same bytes are in the resident peak" or nil
 end
 
 local function diverged(record)
@@ -150,6 +157,23 @@ local metrics = {
       return at_path(record, "memory.resident_reason")
     end,
     caveat = older_peak,
+  },
+  cgroup = {
+    title = "peak memory of the control group",
+    unit = "MB",
+    read = scaled("memory.cgroup_peak_bytes", 1e-6),
+    why = function(record)
+      return at_path(record, "memory.cgroup_reason")
+    end,
+  },
+  device = {
+    title = "peak memory of the device",
+    unit = "MB",
+    read = scaled("memory.device.used_peak_bytes", 1e-6),
+    why = function()
+      return "no GPU computed"
+    end,
+    caveat = shared_with_processor,
   },
 }
 

@@ -5,7 +5,6 @@
 #include "harness/meters/sysfs.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,37 +24,17 @@ struct look {
 
 struct meter_conditions_watch {
   const struct meter_system *system;
+  const struct meter_card *card; /* null: none computes */
   double interval;
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
   pthread_t thread;
   bool thread_runs, stop;
   struct meter_conditions seen;
-  double first_events, megahertz_sum;
+  double first_events;
 };
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
-
-/* What to do with each folder or file that a pattern finds. */
-typedef void visit(const struct meter_system *system, const char *path, void *to);
-
-static void each(const struct meter_system *system, const char *pattern, visit *visit, void *to) {
-  char path[METER_SYSFS_PATH];
-  glob_t found = {0};
-  if (meter_sysfs_join(path, system->sysfs, pattern) && !glob(path, 0, NULL, &found))
-    for (size_t i = 0; i < found.gl_pathc; i++)
-      visit(system, found.gl_pathv[i], to);
-  globfree(&found);
-}
-
-static bool read_in(const struct meter_system *system, const char *folder, const char *name, double *value) {
-  char path[METER_SYSFS_PATH];
-  long long number;
-  if (!meter_sysfs_join(path, folder, name) || meter_sysfs_number(system, path, &number))
-    return false;
-  *value = (double)number;
-  return true;
-}
 
 static void read_name(const struct meter_system *system, const char *folder, char name[NAME]) {
   char path[METER_SYSFS_PATH];
@@ -68,7 +47,7 @@ static void visit_zone(const struct meter_system *system, const char *path, void
   struct look *look = to;
   const double coldest = -40, hottest = 150;
   double millidegrees;
-  if (!read_in(system, path, "temp", &millidegrees))
+  if (!meter_sysfs_read_in(system, path, "temp", &millidegrees))
     return;
   double celsius = 1e-3 * millidegrees;
   if (celsius < coldest || celsius > hottest || celsius <= look->celsius)
@@ -85,13 +64,13 @@ struct clocks {
 static void visit_clock(const struct meter_system *system, const char *path, void *to) {
   struct clocks *clocks = to;
   double now, lowest = 0, highest = 0, limit;
-  if (!read_in(system, path, "scaling_cur_freq", &now))
+  if (!meter_sysfs_read_in(system, path, "scaling_cur_freq", &now))
     return;
   clocks->sum += 1e-3 * now;
   clocks->count++;
-  clocks->fixed += read_in(system, path, "scaling_min_freq", &lowest) &&
-                   read_in(system, path, "scaling_max_freq", &highest) && lowest == highest;
-  if (read_in(system, path, "cpuinfo_max_freq", &limit))
+  clocks->fixed += meter_sysfs_read_in(system, path, "scaling_min_freq", &lowest) &&
+                   meter_sysfs_read_in(system, path, "scaling_max_freq", &highest) && lowest == highest;
+  if (meter_sysfs_read_in(system, path, "cpuinfo_max_freq", &limit))
     clocks->limit = fmax(clocks->limit, 1e-3 * limit);
 }
 
@@ -109,7 +88,7 @@ static void visit_cooling(const struct meter_system *system, const char *path, v
   double state;
   char type[NAME];
   read_name(system, path, type);
-  if (!holds_back(type) || !read_in(system, path, "cur_state", &state))
+  if (!holds_back(type) || !meter_sysfs_read_in(system, path, "cur_state", &state))
     return;
   look->throttling_known = true;
   if (state <= 0)
@@ -130,11 +109,11 @@ static void visit_events(const struct meter_system *system, const char *path, vo
 static void take(const struct meter_system *system, struct look *look) {
   struct clocks clocks = {0};
   *look = (struct look){.megahertz = (double)NAN, .limit_megahertz = (double)NAN, .celsius = -(double)INFINITY};
-  each(system, "class/thermal/thermal_zone*", visit_zone, look);
-  each(system, "devices/system/cpu/cpu[0-9]*/cpufreq", visit_clock, &clocks);
-  each(system, "class/thermal/cooling_device*", visit_cooling, look);
-  each(system, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count", visit_events, look);
-  each(system, "class/hwmon/hwmon*/oc*_event_cnt", visit_events, look);
+  meter_sysfs_each(system, "class/thermal/thermal_zone*", visit_zone, look);
+  meter_sysfs_each(system, "devices/system/cpu/cpu[0-9]*/cpufreq", visit_clock, &clocks);
+  meter_sysfs_each(system, "class/thermal/cooling_device*", visit_cooling, look);
+  meter_sysfs_each(system, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count", visit_events, look);
+  meter_sysfs_each(system, "class/hwmon/hwmon*/oc*_event_cnt", visit_events, look);
   look->clocks_known = clocks.count > 0;
   look->clocks_fixed = clocks.count > 0 && clocks.fixed == clocks.count;
   if (clocks.count)
@@ -143,9 +122,16 @@ static void take(const struct meter_system *system, struct look *look) {
     look->limit_megahertz = clocks.limit;
 }
 
-double meter_hottest_celsius(const struct meter_system *system, char zone[NAME]) {
+double meter_hottest_celsius(const struct meter_system *system, const struct meter_card *card, char zone[NAME]) {
   struct look look = {.celsius = -(double)INFINITY};
-  each(system, "class/thermal/thermal_zone*", visit_zone, &look);
+  struct meter_card_look of_card = {.celsius = (double)NAN};
+  meter_sysfs_each(system, "class/thermal/thermal_zone*", visit_zone, &look);
+  if (card)
+    meter_card_look(card, &of_card);
+  if (of_card.celsius > look.celsius) {
+    look.celsius = of_card.celsius;
+    snprintf(look.zone, NAME, "graphics card");
+  }
   memcpy(zone, look.zone, NAME);
   return isfinite(look.celsius) ? look.celsius : (double)NAN;
 }
@@ -161,32 +147,60 @@ static void read_power_mode(const struct meter_system *system, char *mode, size_
 
 /* ---- adding up --------------------------------------------------------------------------------------------------- */
 
+static void note_throttled(struct meter_conditions *seen, const char *by, const char *detail) {
+  if (!seen->throttled)
+    snprintf(seen->throttled_by, sizeof seen->throttled_by, "%s%s", by, detail);
+  seen->throttled = true;
+}
+
 static void note_throttling(struct meter_conditions_watch *watch, const struct look *look) {
   struct meter_conditions *seen = &watch->seen;
-  bool events = look->events > watch->first_events;
   seen->throttling_known |= look->throttling_known;
-  if (seen->throttled || (!look->cooling && !events))
+  if (look->cooling)
+    note_throttled(seen, look->cooling_by, "");
+  if (look->events > watch->first_events)
+    note_throttled(seen, "heat or over-current, by the kernel's count", "");
+}
+
+static void note_clock(struct meter_clocks *clocks, double megahertz, bool fixed) {
+  if (isnan(megahertz))
     return;
-  seen->throttled = true;
-  snprintf(seen->throttled_by, sizeof seen->throttled_by, "%s",
-           look->cooling ? look->cooling_by : "heat or over-current, by the kernel's count");
+  bool first = clocks->looks++ == 0;
+  clocks->minimum = first ? megahertz : fmin(clocks->minimum, megahertz);
+  clocks->maximum = first ? megahertz : fmax(clocks->maximum, megahertz);
+  clocks->mean = first ? megahertz : clocks->mean + (megahertz - clocks->mean) / (double)clocks->looks;
+  clocks->fixed = fixed && (first || clocks->fixed);
+}
+
+static void note_card(struct meter_conditions *seen, const struct meter_card_look *look) {
+  struct meter_card_conditions *card = &seen->card;
+  note_clock(&card->clocks, look->megahertz, look->fixed);
+  if (seen->samples == 1)
+    card->first_celsius = look->celsius;
+  card->highest_celsius = fmax(card->highest_celsius, look->celsius); /* that of two which is a number */
+  card->lowest_limit_watts = fmin(card->lowest_limit_watts, look->limit_watts);
+  card->reasons_known |= look->reasons_known;
+  seen->throttling_known |= look->reasons_known;
+  for (size_t i = 0; look->reasons_known && i < METER_CARD_REASONS; i++) {
+    const struct meter_card_reason *reason = &meter_card_reasons[i];
+    if (!(look->reasons & reason->bit))
+      continue;
+    card->held[i]++;
+    if (reason->throttles)
+      note_throttled(seen, "graphics card: ", reason->name);
+  }
 }
 
 static void note(struct meter_conditions_watch *watch, const struct look *look) {
   struct meter_conditions *seen = &watch->seen;
   if (!seen->samples) {
     seen->first_celsius = isfinite(look->celsius) ? look->celsius : (double)NAN;
-    seen->limit_megahertz = look->limit_megahertz;
-    seen->clocks_known = look->clocks_known;
-    seen->clocks_fixed = look->clocks_fixed;
+    seen->clocks.limit = look->limit_megahertz;
+    seen->clocks.fixed_known = look->clocks_known;
     watch->first_events = look->events;
   }
   seen->samples++;
-  watch->megahertz_sum += look->megahertz;
-  seen->mean_megahertz = watch->megahertz_sum / (double)seen->samples;
-  seen->minimum_megahertz = fmin(seen->minimum_megahertz, look->megahertz);
-  seen->maximum_megahertz = fmax(seen->maximum_megahertz, look->megahertz);
-  seen->clocks_fixed = seen->clocks_fixed && look->clocks_fixed;
+  note_clock(&seen->clocks, look->megahertz, look->clocks_fixed);
   if (isfinite(look->celsius) && !(look->celsius <= seen->highest_celsius)) {
     seen->highest_celsius = look->celsius;
     memcpy(seen->hottest, look->zone, NAME);
@@ -195,10 +209,16 @@ static void note(struct meter_conditions_watch *watch, const struct look *look) 
 }
 
 void meter_conditions_look(struct meter_conditions_watch *watch) {
+  const struct meter_card *card = watch->card;
   struct look look;
+  struct meter_card_look of_card;
   take(watch->system, &look);
+  if (card)
+    meter_card_look(card, &of_card);
   pthread_mutex_lock(&watch->lock);
   note(watch, &look);
+  if (card)
+    note_card(&watch->seen, &of_card);
   pthread_mutex_unlock(&watch->lock);
 }
 
@@ -233,18 +253,37 @@ static void *looking_thread(void *argument) {
   return NULL;
 }
 
-struct meter_conditions_watch *meter_conditions_start(const struct meter_system *system, double interval_seconds,
-                                                      struct ffb_error *error) {
+/* Before the first look nothing is known. */
+static struct meter_conditions nothing_seen(const struct meter_card *card, double interval_seconds) {
+  const struct meter_clocks unknown = {
+      .minimum = (double)NAN, .mean = (double)NAN, .maximum = (double)NAN, .limit = (double)NAN};
+  struct meter_conditions seen = {.interval_seconds = interval_seconds,
+                                  .clocks = unknown,
+                                  .first_celsius = (double)NAN,
+                                  .highest_celsius = (double)NAN,
+                                  .has_card = card,
+                                  .card = {.clocks = unknown,
+                                           .first_celsius = (double)NAN,
+                                           .highest_celsius = (double)NAN,
+                                           .lowest_limit_watts = (double)NAN}};
+  if (card) {
+    seen.card.facts = *meter_card_facts(card);
+    seen.card.clocks.limit = seen.card.facts.limit_megahertz;
+    seen.card.clocks.fixed_known = seen.card.facts.fixed_known;
+  }
+  return seen;
+}
+
+struct meter_conditions_watch *meter_conditions_start(const struct meter_system *system, const struct meter_card *card,
+                                                      double interval_seconds, struct ffb_error *error) {
   struct meter_conditions_watch *watch = ffb_allocate(1, sizeof *watch, error);
   pthread_condattr_t monotonic;
   if (!watch)
     return NULL;
   watch->system = system;
+  watch->card = card;
   watch->interval = interval_seconds;
-  watch->seen = (struct meter_conditions){.interval_seconds = interval_seconds,
-                                          .minimum_megahertz = (double)NAN,
-                                          .maximum_megahertz = (double)NAN,
-                                          .highest_celsius = (double)NAN};
+  watch->seen = nothing_seen(card, interval_seconds);
   read_power_mode(system, watch->seen.power_mode, sizeof watch->seen.power_mode);
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -1,103 +1,25 @@
-/* The energy counter of an NVIDIA graphics card, by NVIDIA's management library (docs.nvidia.com/deploy/nvml-api),
- * which is loaded where it is installed and not needed otherwise. The counter gives millijoules since the driver was
- * loaded and is refreshed every 10 to 100 ms. The card's power, integrated, is the second reader. On Jetson the library
- * opens and the reading is refused: only a reading tells whether it works. One card is read, never a sum with cards
- * that do something else. */
+/* The energy counter of an NVIDIA graphics card, by NVIDIA's management library. The counter gives millijoules since
+ * the driver was loaded and is refreshed every 10 to 100 ms. The card's power, integrated, is the second reader. On
+ * Jetson the library opens and the reading is refused: only a reading tells whether it works. */
+#include "harness/meters/nvml_card.h"
+
 #include "base/memory.h"
-#include "harness/meters/meter.h"
 #include "harness/meters/still.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* Of nvml.h, which is not needed to build. */
-enum {
-  NVML_SUCCESS = 0,
-  NVML_NOT_SUPPORTED = 3,
-  NVML_NO_PERMISSION = 4,
-  NVML_DRIVER_NOT_LOADED = 9,
-  NVML_LIB_RM_VERSION_MISMATCH = 18,
-};
-enum { CARD_NAME = 96 };
-
-typedef struct nvml_device *nvml_device;
-
-struct library {
-  void *object;
-  int (*init)(void);
-  int (*shutdown)(void);
-  const char *(*words)(int code);
-  int (*count)(unsigned *count);
-  int (*device)(unsigned index, nvml_device *device);
-  int (*name)(nvml_device device, char *name, unsigned size);
-  int (*energy)(nvml_device device, unsigned long long *millijoules);
-  int (*power)(nvml_device device, unsigned *milliwatts);
-};
 
 struct nvml {
   struct meter_system system;
-  struct library library;
-  nvml_device device;
-  char name[CARD_NAME];
-  unsigned index, cards;
+  struct nvml_card card;
+  int (*energy)(nvml_device device, unsigned long long *millijoules);
+  int (*power)(nvml_device device, unsigned *milliwatts);
   unsigned long long last;
   struct meter_still still;
 };
 
 /* No card draws less than a watt, and none is refreshed so seldom. */
 static const struct meter_still_rule still_rule = {.seconds = 2, .readings = 2, .unseen_seconds = INFINITY};
-
-static bool find_functions(struct library *library) {
-  const struct {
-    const char *name;
-    void *to;
-  } functions[] = {
-      {"nvmlInit_v2", &library->init},
-      {"nvmlShutdown", &library->shutdown},
-      {"nvmlErrorString", &library->words},
-      {"nvmlDeviceGetCount_v2", &library->count},
-      {"nvmlDeviceGetHandleByIndex_v2", &library->device},
-      {"nvmlDeviceGetName", &library->name},
-      {"nvmlDeviceGetTotalEnergyConsumption", &library->energy},
-      {"nvmlDeviceGetPowerUsage", &library->power},
-  };
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    void *found = dlsym(library->object, functions[i].name);
-    if (!found)
-      return false;
-    memcpy(functions[i].to, &found, sizeof found); /* ISO C has no cast from an object to a function */
-  }
-  return true;
-}
-
-static enum meter_state refuse(const struct nvml *nvml, const char *what, int code, struct meter_problem *problem) {
-  static const struct {
-    int code;
-    const char *remedy;
-  } remedies[] = {
-      {NVML_NO_PERMISSION, "sudo chmod a+rw /dev/nvidia*"},
-      {NVML_DRIVER_NOT_LOADED, "sudo modprobe nvidia"},
-      {NVML_LIB_RM_VERSION_MISMATCH, "sudo reboot"},
-  };
-  const char *words = nvml->library.words(code);
-  snprintf(problem->reason, sizeof problem->reason, "NVML: %s: %.200s", what, words ? words : "unknown error");
-  for (size_t i = 0; i < sizeof remedies / sizeof *remedies; i++)
-    if (remedies[i].code == code)
-      snprintf(problem->remedy, sizeof problem->remedy, "%s", remedies[i].remedy);
-  return METER_UNREADABLE;
-}
-
-/* The first card that programs may see; the first of all where CUDA_VISIBLE_DEVICES names it otherwise. */
-static unsigned visible_card(unsigned cards) {
-  const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-  char *end;
-  unsigned long index = visible ? strtoul(visible, &end, 10) : 0;
-  bool number = visible && end != visible && (*end == '\0' || *end == ',');
-  return number && index < cards ? (unsigned)index : 0;
-}
 
 static void describe(const struct nvml *nvml, struct meter_properties *properties) {
   *properties = (struct meter_properties){
@@ -107,59 +29,40 @@ static void describe(const struct nvml *nvml, struct meter_properties *propertie
       .limit_watts = 2000,
   };
   snprintf(properties->source, sizeof properties->source, "NVML");
-  snprintf(properties->rail, sizeof properties->rail, "graphics card %u of %u (%.80s)", nvml->index, nvml->cards,
-           nvml->name);
+  snprintf(properties->rail, sizeof properties->rail, "graphics card %u of %u (%.80s)", nvml->card.index,
+           nvml->card.cards, nvml->card.name);
 }
 
-static enum meter_state find_card(struct nvml *nvml, struct meter_problem *problem) {
-  int code = nvml->library.count(&nvml->cards);
-  if (code == NVML_SUCCESS && nvml->cards == 0) {
-    snprintf(problem->reason, sizeof problem->reason, "NVML: the driver is there, and no graphics card");
+static enum meter_state try_counter(struct nvml *nvml, struct meter_problem *problem) {
+  const struct nvml_card *card = &nvml->card;
+  if (!nvml_card_find(card, "nvmlDeviceGetTotalEnergyConsumption", &nvml->energy) ||
+      !nvml_card_find(card, "nvmlDeviceGetPowerUsage", &nvml->power)) {
+    snprintf(problem->reason, sizeof problem->reason, "%.200s is older than energy counters: update the driver",
+             nvml->system.nvml);
     return METER_ABSENT;
   }
-  if (code != NVML_SUCCESS)
-    return refuse(nvml, "counting the cards", code, problem);
-  nvml->index = visible_card(nvml->cards);
-  code = nvml->library.device(nvml->index, &nvml->device);
-  if (code != NVML_SUCCESS)
-    return refuse(nvml, "opening the card", code, problem);
-  if (nvml->library.name(nvml->device, nvml->name, sizeof nvml->name) != NVML_SUCCESS)
-    snprintf(nvml->name, sizeof nvml->name, "unnamed");
-  code = nvml->library.energy(nvml->device, &nvml->last);
+  int code = nvml->energy(card->device, &nvml->last);
   if (code == NVML_NOT_SUPPORTED) {
     snprintf(problem->reason, sizeof problem->reason,
-             "NVML: %s has no energy counter (Jetson's and those before Volta have none)", nvml->name);
+             "NVML: %s has no energy counter (Jetson's and those before Volta have none)", card->name);
     return METER_ABSENT;
   }
-  return code == NVML_SUCCESS ? METER_WORKS : refuse(nvml, "reading the energy", code, problem);
+  return code == NVML_SUCCESS ? METER_WORKS : nvml_card_refuse(card, "reading the energy", code, problem);
 }
 
 static enum meter_state nvml_try(struct nvml *nvml, struct meter_problem *problem) {
-  const char *name = nvml->system.nvml;
-  struct library *library = &nvml->library;
-  library->object = name ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : NULL;
-  if (!library->object) {
-    snprintf(problem->reason, sizeof problem->reason, "no NVIDIA driver (%.200s is not installed)",
-             name ? name : "its library");
-    return METER_ABSENT;
-  }
-  if (!find_functions(library)) {
-    snprintf(problem->reason, sizeof problem->reason, "%.200s is older than energy counters: update the driver", name);
-    return METER_ABSENT;
-  }
-  int code = library->init();
-  if (code != NVML_SUCCESS)
-    return refuse(nvml, "start", code, problem);
-  enum meter_state state = find_card(nvml, problem);
+  enum meter_state state = nvml_card_open(&nvml->card, nvml->system.nvml, problem);
   if (state != METER_WORKS)
-    library->shutdown();
+    return state;
+  state = try_counter(nvml, problem);
+  if (state != METER_WORKS)
+    nvml_card_close(&nvml->card);
   return state;
 }
 
 static void nvml_close(void *handle) {
   struct nvml *nvml = handle;
-  nvml->library.shutdown();
-  dlclose(nvml->library.object);
+  nvml_card_close(&nvml->card);
   ffb_free(nvml);
 }
 
@@ -178,8 +81,6 @@ static enum meter_state nvml_open(const struct meter_system *system, void **hand
     *handle = nvml;
     return state;
   }
-  if (nvml->library.object)
-    dlclose(nvml->library.object);
   ffb_free(nvml);
   return state;
 }
@@ -192,9 +93,9 @@ static enum meter_state power_open(const struct meter_system *system, void **han
   if (state != METER_WORKS)
     return state;
   struct nvml *nvml = *handle;
-  int code = nvml->library.power(nvml->device, &milliwatts);
+  int code = nvml->power(nvml->card.device, &milliwatts);
   if (code != NVML_SUCCESS) {
-    state = refuse(nvml, "reading the power", code, problem);
+    state = nvml_card_refuse(&nvml->card, "reading the power", code, problem);
     nvml_close(nvml);
     return state;
   }
@@ -206,9 +107,9 @@ static enum meter_state power_open(const struct meter_system *system, void **han
 static bool nvml_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
   struct nvml *nvml = handle;
   unsigned long long now;
-  int code = nvml->library.energy(nvml->device, &now);
+  int code = nvml->energy(nvml->card.device, &now);
   if (code != NVML_SUCCESS)
-    return ffb_fail(error, "NVML: %.60s", nvml->library.words(code));
+    return ffb_fail(error, "NVML: %.60s", nvml->card.words(code));
   double time = nvml->system.now(nvml->system.context);
   bool same = now == nvml->last;
   nvml->last = now;
@@ -220,9 +121,9 @@ static bool nvml_read(void *handle, struct meter_reading *reading, struct ffb_er
 static bool power_read(void *handle, struct meter_reading *reading, struct ffb_error *error) {
   const struct nvml *nvml = handle;
   unsigned milliwatts;
-  int code = nvml->library.power(nvml->device, &milliwatts);
+  int code = nvml->power(nvml->card.device, &milliwatts);
   if (code != NVML_SUCCESS)
-    return ffb_fail(error, "NVML power: %.60s", nvml->library.words(code));
+    return ffb_fail(error, "NVML power: %.60s", nvml->card.words(code));
   reading->value = 1e-3 * (double)milliwatts;
   return true;
 }

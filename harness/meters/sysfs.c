@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,24 @@ int meter_sysfs_number(const struct meter_system *system, const char *path, long
     return EBADMSG;
   *number = value;
   return 0;
+}
+
+bool meter_sysfs_read_in(const struct meter_system *system, const char *folder, const char *name, double *value) {
+  char path[METER_SYSFS_PATH];
+  long long number;
+  if (!meter_sysfs_join(path, folder, name) || meter_sysfs_number(system, path, &number))
+    return false;
+  *value = (double)number;
+  return true;
+}
+
+void meter_sysfs_each(const struct meter_system *system, const char *pattern, meter_sysfs_visit *visit, void *to) {
+  char path[METER_SYSFS_PATH];
+  glob_t found = {0};
+  if (meter_sysfs_join(path, system->sysfs, pattern) && !glob(path, 0, NULL, &found))
+    for (size_t i = 0; i < found.gl_pathc; i++)
+      visit(system, found.gl_pathv[i], to);
+  globfree(&found);
 }
 
 bool meter_sysfs_join(char path[METER_SYSFS_PATH], const char *folder, const char *name) {

@@ -13,6 +13,13 @@ int meter_sysfs_read_file(const char *path, char *text, size_t size);
 /* One decimal integer, alone in its file: 0, the errno of the reading, or EBADMSG when the text is anything else. */
 int meter_sysfs_number(const struct meter_system *system, const char *path, long long *number);
 
+/* One number of a folder's; false where it cannot be read. */
+bool meter_sysfs_read_in(const struct meter_system *system, const char *folder, const char *name, double *value);
+
+/* Each folder or file below system->sysfs that a pattern of glob finds. */
+typedef void meter_sysfs_visit(const struct meter_system *system, const char *path, void *to);
+void meter_sysfs_each(const struct meter_system *system, const char *pattern, meter_sysfs_visit *visit, void *to);
+
 /* Join two parts of a path; false where it does not fit. */
 bool meter_sysfs_join(char path[METER_SYSFS_PATH], const char *folder, const char *name);
 /* `path` without its last part, to name a file's neighbours. */

@@ -28,6 +28,7 @@ struct totals {
   struct meter_integral integral;
   uint64_t faults;
   struct fault kinds[FAULT_KINDS];
+  char wrong[FAULT_TEXT]; /* what spoilt the sum; empty: nothing did */
 };
 
 struct meter_window {
@@ -97,8 +98,10 @@ static void strike_out(struct meter_window *window, size_t count, const char *fa
   struct meter_rule rule = rule_of(window);
   struct meter_log *log = window->log;
   size_t struck = 0;
-  if (log->full)
+  if (log->full) {
+    snprintf(window->totals.wrong, FAULT_TEXT, "%s", fault);
     return;
+  }
   for (size_t i = log->count; i > window->log_start && struck < count; i--)
     if (isfinite(log->entries[i - 1].value)) {
       log->entries[i - 1].value = METER_FAILED;
@@ -325,7 +328,10 @@ static void write_measurement(const struct meter_window *window, struct meter_re
   write_faults(totals, result->fault_text, sizeof result->fault_text);
   const struct meter_integral *integral = &totals->integral;
   double known = integral->covered + integral->bridged;
-  if (known > 0 && integral->joules > 0) {
+  if (totals->wrong[0]) {
+    snprintf(result->reason, sizeof result->reason, "%s, and there was no memory for the readings to strike out",
+             totals->wrong);
+  } else if (known > 0 && integral->joules > 0) {
     result->measured = true;
     result->joules = integral->joules;
     result->mean_watts = integral->joules / known;

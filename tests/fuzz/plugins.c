@@ -33,7 +33,12 @@ bool plugin_each(plugin_visit *visit, void *to, struct ffb_error *error) {
   return true;
 }
 
-const struct plugin_file *plugin_file(const struct ffb_trainer *trainer) {
-  (void)trainer;
+const struct plugin_file *plugin_file(const void *of) {
+  (void)of;
   return NULL;
+}
+
+bool plugin_remember_backend(const struct ffb_backend *backend, struct ffb_error *error) {
+  (void)backend, (void)error;
+  return true;
 }

@@ -8,6 +8,10 @@ struct fake_nvml {
   unsigned (*milliwatts)(unsigned card);
   unsigned long long (*millijoules)(unsigned card);
   unsigned opened; /* how often it was started and not shut down */
+  /* Of every card. */
+  int conditions_code; /* 0: success */
+  unsigned megahertz, highest_megahertz, celsius, limit_milliwatts;
+  unsigned long long reasons;
 };
 
 #endif

@@ -1,0 +1,3 @@
+/* The same before driver 535, when reasons had their older name. */
+#define nvmlDeviceGetCurrentClocksEventReasons nvmlDeviceGetCurrentClocksThrottleReasons
+#include "tests/plugins/fake_nvml.c"
