@@ -61,7 +61,8 @@ local function report(results)
     blocks[#blocks + 1] = table_of(model)
   end
   blocks[#blocks + 1] = "A curve levels off at the mean of its last fifth, in the first epoch within a point of that. "
-    .. "The test set was read after every epoch for this figure; nothing was chosen by it."
+    .. "Unit after unit, units that have not learnt yet are asked too: accuracy jumps when the last one learns. The test set "
+    .. "was read after every epoch for this figure; nothing was chosen by it."
   return blocks
 end
 
