@@ -49,9 +49,8 @@ struct ffb_gradient_total {
 /* dL/dG of a goodness (GOODNESS_GRADIENT). */
 struct ffb_goodness_source {
   struct ffb_tensor *gradient;
-  struct ffb_tensor
-      *y;     /* what the goodness is of, where that is the gradient of a node: see ffb_pass_multiplies_goodness */
-  bool spent; /* nothing needs y afterwards */
+  struct ffb_tensor *y; /* its values, where gradients[] hold them: ffb_pass_multiplies_goodness; else null */
+  bool spent;           /* nothing needs y afterwards */
   int groups;
   bool mean;
 };

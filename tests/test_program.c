@@ -888,15 +888,18 @@ static void killed_ff_int8_ends_with_the_same_weights(void **state) {
 /* ---- energy --------------------------------------------------------------------------------------------------------
  */
 
-/* A Jetson module that draws 7.52 W, for the programs that are started from now on. */
-static void make_module(void) {
+/* A folder of sysfs with what shell commands put into it, for the programs that are started from now on. */
+static void make_in_sysfs(const char *folder, const char *commands) {
   char command[2 * PATH_MAX];
-  snprintf(command, sizeof command,
-           "folder=%s/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon0 && mkdir -p $folder && cd $folder &&"
-           " echo VDD_IN > in1_label && echo 5000 > in1_input && echo 1504 > curr1_input",
-           in("sys"));
+  snprintf(command, sizeof command, "mkdir -p %s/%s && cd %s/%s && %s", in("sys"), folder, in("sys"), folder, commands);
   assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
   assert_int_equal(setenv("FFBENCH_SYSFS", in("sys"), 1), 0);
+}
+
+/* A Jetson module that draws 7.52 W. */
+static void make_module(void) {
+  make_in_sysfs("bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon0",
+                "echo VDD_IN > in1_label && echo 5000 > in1_input && echo 1504 > curr1_input");
 }
 
 /* Trapezoids between good readings of a span that lie no more than five intervals apart, as docs/record.md says. */
@@ -1250,20 +1253,13 @@ static void interruption_spares_a_finished_record(void **state) {
 /* What held a clock down before a run was interrupted is not forgotten after. */
 static void throttling_is_remembered(void **state) {
   (void)state;
-  char command[2 * PATH_MAX];
-  snprintf(command, sizeof command,
-           "folder=%s/class/thermal/cooling_device0 && mkdir -p $folder && cd $folder &&"
-           " echo cpu-throttle-alert > type && echo 1 > cur_state",
-           in("sys"));
-  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
-  assert_int_equal(setenv("FFBENCH_SYSFS", in("sys"), 1), 0);
+  make_in_sysfs("class/thermal/cooling_device0", "echo cpu-throttle-alert > type && echo 1 > cur_state");
   assert_int_equal(interrupt(SIGINT, "r.json").status, 130);
   json_t *record = load(in("r.json"));
   assert_true(json_is_true(field(record, "provenance.throttled")));
   assert_string_equal(json_string_value(field(record, "provenance.conditions.throttled_by")), "cpu-throttle-alert");
   json_decref(record);
-  snprintf(command, sizeof command, "echo 0 > %s/class/thermal/cooling_device0/cur_state", in("sys"));
-  assert_succeeds(wait_for(start("/bin/sh", LIST("-c", command))));
+  make_in_sysfs("class/thermal/cooling_device0", "echo 0 > cur_state");
   assert_succeeds(RUN("train", SLOW, "--record", in("r.json"), "--checkpoint", in("checkpoint"), "--resume"));
   assert_succeeds(RUN("train", SLOW, "--record", in("calm.json")));
   unsetenv("FFBENCH_SYSFS");
