@@ -15,6 +15,9 @@ local memory_change = common.everywhere(5)
 local cost_change = { quick = 10, paper = 10 }
 local board = "Jetson Orin Nano"
 
+-- What "slightly higher" may be, in per cent: the paper says so of 11.5 % more energy in its own table.
+local slightly = { { metric = "time", most = 10 }, { metric = "energy", most = 15 } }
+
 local networks = { points = common.network_points, profiles = common.network_profiles }
 local scale = {
   mlp = { points = common.mlp_points, profiles = common.mlp_profiles },
@@ -116,9 +119,10 @@ local function claim_sentences(model)
   for _, row in ipairs { "bp_ui8", "bp_gdai8" } do
     claim_comparison(model, "near_fp32", "{row} is close to BP-FP32: 5 points below at most", "difference", row, "bp_fp32",
       "accuracy", { -5, resolution = 1, profiles = learned })
-    for _, metric in ipairs { "time", "energy" } do
-      claim_comparison(model, "slightly_more_" .. metric, ("{row} takes slightly more %s than BP-INT8: 15 %% at most")
-        :format(metric), "change", row, "bp_int8", metric, { 0, 15, resolution = 5, profiles = costs })
+    for _, bound in ipairs(slightly) do
+      claim_comparison(model, "slightly_more_" .. bound.metric, ("{row} takes slightly more %s than BP-INT8: %d %% at most")
+        :format(bound.metric, bound.most), "change", row, "bp_int8", bound.metric,
+        { 0, bound.most, resolution = 5, profiles = costs })
     end
   end
   for _, metric in ipairs { "time", "energy", "memory" } do
