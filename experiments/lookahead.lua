@@ -27,8 +27,10 @@ for _, label in ipairs { "overlay", "plane", "pattern" } do
   add_reading("block", label, "scalar", "scalar, block")
   add_reading("block", label, "chain")
 end
-for _, lookahead in ipairs { "off", "scalar", "block", "chain" } do
-  add_reading("layer", "pattern", lookahead)
+for _, label in ipairs { "overlay", "plane", "pattern" } do
+  for _, lookahead in ipairs { "off", "scalar", "block", "chain" } do
+    add_reading("layer", label, lookahead)
+  end
 end
 for _, unit in ipairs { "block", "layer" } do
   add("one_pass_" .. unit, tuned.ff_int8_one_pass, { unit, "none", "one-pass" }, { preset = "one_pass", unit = unit })
