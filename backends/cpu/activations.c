@@ -79,13 +79,8 @@ bool ffb_cpu_dropout(struct ffb_device *device, const union ffb_arguments *argum
       memcpy(dropout->y->data, dropout->x->data, (size_t)n * sizeof(float));
     return true;
   }
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, n))
-  {
-    if (dropout->by_row)
-      drop_rows(device->kernels->normalisation, dropout);
-    else
-      drop_elements(device->kernels->normalisation, dropout);
-  }
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, n),
+              (dropout->by_row ? drop_rows : drop_elements)(device->kernels->normalisation, dropout));
   return true;
 }
 

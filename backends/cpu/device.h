@@ -41,6 +41,18 @@ static inline int ffb_cpu_threads_for(const struct ffb_device *device, int64_t e
   return elements < FFB_CPU_SHARED_ELEMENTS ? 1 : device->threads;
 }
 
+/* Has so many threads run a call. One alone makes it without a parallel region: that would take a team of its own, and
+ * leave the next region of several to make theirs anew. A step has some 200 such calls of 0.4 us. */
+#define FFB_CPU_RUN(count, call)                                                                                       \
+  do {                                                                                                                 \
+    const int threads_ = (count);                                                                                      \
+    if (threads_ == 1) {                                                                                               \
+      call;                                                                                                            \
+    } else {                                                                                                           \
+      _Pragma("omp parallel num_threads(threads_)") call;                                                              \
+    }                                                                                                                  \
+  } while (0)
+
 /* Part `part` of `parts` of 0 .. n-1, in whole units; the last unit may be cut off. */
 struct ffb_cpu_span {
   int64_t begin, end;

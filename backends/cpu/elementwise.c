@@ -46,76 +46,80 @@ static uint32_t my_absmax(const struct ffb_cpu_kernels *kernels, const struct ff
   return kernels->absmax_f32((const float *)x->data + share.begin, share.end - share.begin);
 }
 
-void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits) {
+static float largest_of(const struct ffb_suq_scale *suq, uint32_t bits) {
   float largest = 0;
-  if (suq->range == FFB_RANGE_ABSMAX) {
-    if (suq->x && suq->x->type == FFB_S32)
-      largest = (float)bits;
-    else
-      memcpy(&largest, &bits, sizeof largest);
-    if (suq->running) {
-      float *running = suq->running->data;
-      *running = *running == 0 ? largest : 0.99f * *running + 0.01f * largest;
-    }
-    if (suq->ratio)
-      largest = ffb_cpu_scalar(suq->ratio) * largest;
-  } else {
-    largest = suq->range == FFB_RANGE_RUNNING ? ffb_cpu_scalar(suq->running) : suq->fixed;
-  }
-  *(float *)suq->scale->data = ffb_cpu_scale_of(largest);
+  if (suq->range != FFB_RANGE_ABSMAX)
+    return suq->range == FFB_RANGE_RUNNING ? ffb_cpu_scalar(suq->running) : suq->fixed;
+  if (suq->x && suq->x->type == FFB_S32)
+    return (float)bits;
+  memcpy(&largest, &bits, sizeof largest);
+  return largest;
 }
 
-void ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits) {
+static float scale_from(const struct ffb_suq_scale *suq, float largest) {
+  return ffb_cpu_scale_of(suq->range == FFB_RANGE_ABSMAX && suq->ratio ? ffb_cpu_scalar(suq->ratio) * largest
+                                                                       : largest);
+}
+
+static void set_scale(const struct ffb_suq_scale *suq, float largest) {
+  if (suq->range == FFB_RANGE_ABSMAX && suq->running) {
+    float *running = suq->running->data;
+    *running = *running == 0 ? largest : 0.99f * *running + 0.01f * largest;
+  }
+  *(float *)suq->scale->data = scale_from(suq, largest);
+}
+
+float ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits) {
   if (suq->range == FFB_RANGE_ABSMAX) {
 #pragma omp critical
     *bits = mine > *bits ? mine : *bits;
 #pragma omp barrier
   }
-#pragma omp single
-  ffb_cpu_set_scale(suq, *bits);
+  float largest = largest_of(suq, *bits);
+#pragma omp master
+  set_scale(suq, largest);
+  return scale_from(suq, largest);
 }
 
-static void my_scale(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_scale *suq, uint32_t *bits) {
-  ffb_cpu_join_scale(suq, suq->range == FFB_RANGE_ABSMAX ? my_absmax(kernels, suq->x) : 0, bits);
+static float my_scale(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_scale *suq, uint32_t *bits) {
+  return ffb_cpu_join_scale(suq, suq->range == FFB_RANGE_ABSMAX ? my_absmax(kernels, suq->x) : 0, bits);
 }
 
 bool ffb_cpu_suq_scale(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_suq_scale *suq = &arguments->suq_scale;
   uint32_t bits = 0;
-  if (suq->range == FFB_RANGE_ABSMAX) {
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->x))) reduction(max : bits)
-    bits = my_absmax(device->kernels, suq->x);
-  }
-  ffb_cpu_set_scale(suq, bits);
+  FFB_CPU_RUN(suq->range == FFB_RANGE_ABSMAX ? ffb_cpu_threads_for(device, ffb_elements(suq->x)) : 1,
+              my_scale(device->kernels, suq, &bits));
   return true;
 }
 
-static void my_quantise(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq) {
+static void my_quantise(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq, float scale) {
   struct ffb_cpu_rounding rounding = ffb_cpu_rounding_of(suq->rounding, suq->seed, suq->purpose, suq->step);
   struct ffb_cpu_span share = my_share(ffb_elements(suq->x));
   kernels->quantise((int8_t *)suq->q->data + share.begin, (const float *)suq->x->data + share.begin,
-                    share.end - share.begin, 1 / ffb_cpu_scalar(suq->scale), &rounding, (uint64_t)share.begin);
+                    share.end - share.begin, 1 / scale, &rounding, (uint64_t)share.begin);
 }
 
 bool ffb_cpu_suq_quantise(struct ffb_device *device, const union ffb_arguments *arguments) {
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(arguments->suq_quantise.x)))
-  my_quantise(device->kernels, &arguments->suq_quantise);
+  const struct ffb_suq_quantise *suq = &arguments->suq_quantise;
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, ffb_elements(suq->x)),
+              my_quantise(device->kernels, suq, ffb_cpu_scalar(suq->scale)));
   return true;
+}
+
+static void my_tensor(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_tensor *suq, uint32_t *bits) {
+  my_quantise(kernels, &suq->quantise, my_scale(kernels, &suq->scale, bits));
 }
 
 bool ffb_cpu_suq_tensor(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_suq_tensor *suq = &arguments->suq_tensor;
   uint32_t bits = 0;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
-  {
-    my_scale(device->kernels, &suq->scale, &bits);
-    my_quantise(device->kernels, &suq->quantise);
-  }
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)), my_tensor(device->kernels, suq, &bits));
   return true;
 }
 
 /* Threads round their shares over their own elements, then the shares are moved together. */
-static void my_quantise_over(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq) {
+static void my_quantise_over(const struct ffb_cpu_kernels *kernels, const struct ffb_suq_quantise *suq, float scale) {
   enum { PIECE = 1024 };
   const struct ffb_cpu_rounding rounding = ffb_cpu_rounding_of(suq->rounding, suq->seed, suq->purpose, suq->step);
   const struct ffb_cpu_span share = my_share(ffb_elements(suq->x));
@@ -123,7 +127,7 @@ static void my_quantise_over(const struct ffb_cpu_kernels *kernels, const struct
   int8_t *to = (int8_t *)suq->q->data + share.begin * (int64_t)sizeof *x, piece[PIECE];
   for (int64_t at = share.begin; at < share.end; at += PIECE, to += PIECE) {
     int64_t n = share.end - at < PIECE ? share.end - at : PIECE;
-    kernels->quantise(piece, x + at, n, 1 / ffb_cpu_scalar(suq->scale), &rounding, (uint64_t)at);
+    kernels->quantise(piece, x + at, n, 1 / scale, &rounding, (uint64_t)at);
     memcpy(to, piece, (size_t)n);
   }
 #pragma omp barrier
@@ -139,10 +143,7 @@ bool ffb_cpu_suq_in_place(struct ffb_device *device, const union ffb_arguments *
   const struct ffb_suq_in_place *suq = &arguments->suq_in_place;
   uint32_t bits = 0;
 #pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(suq->quantise.x)))
-  {
-    my_scale(device->kernels, &suq->scale, &bits);
-    my_quantise_over(device->kernels, &suq->quantise);
-  }
+  my_quantise_over(device->kernels, &suq->quantise, my_scale(device->kernels, &suq->scale, &bits));
   return true;
 }
 
@@ -150,48 +151,100 @@ bool ffb_cpu_suq_segments(struct ffb_device *device, const union ffb_arguments *
   return ffb_reference_suq_segments(device, arguments);
 }
 
+static void my_dequantise(const struct ffb_cpu_kernels *kernels, const struct ffb_dequantise *dequantise,
+                          float factor) {
+  struct ffb_cpu_span share = my_share(ffb_elements(dequantise->out));
+  float *out = (float *)dequantise->out->data + share.begin;
+  int64_t n = share.end - share.begin;
+  if (dequantise->x->type == FFB_S32)
+    kernels->dequantise_s32(out, (const int32_t *)dequantise->x->data + share.begin, n, factor, dequantise->accumulate);
+  else
+    kernels->dequantise_s8(out, (const int8_t *)dequantise->x->data + share.begin, n, factor, dequantise->accumulate);
+}
+
 bool ffb_cpu_dequantise(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_dequantise *dequantise = &arguments->dequantise;
-  if (dequantise->x->type != FFB_S32)
-    return ffb_reference_dequantise(device, arguments);
   float factor = ffb_cpu_scalar(dequantise->scale_a);
   if (dequantise->scale_b)
     factor *= ffb_cpu_scalar(dequantise->scale_b);
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(dequantise->out)))
-  {
-    struct ffb_cpu_span share = my_share(ffb_elements(dequantise->out));
-    device->kernels->dequantise_s32((float *)dequantise->out->data + share.begin,
-                                    (const int32_t *)dequantise->x->data + share.begin, share.end - share.begin, factor,
-                                    dequantise->accumulate);
-  }
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, ffb_elements(dequantise->out)),
+              my_dequantise(device->kernels, dequantise, factor));
   return true;
 }
 
-/* The sums of one block of a direction deviation; blocks are handed out to threads and added in order. */
-enum { DEVIATION_BLOCK = 4096, DEVIATION_ROUND = 64 };
+/* ---- search of a clip ------------------------------------------------------------------------------------------ */
 
-static void clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
-                      struct ffb_deviation_sums *sums) {
-  *sums = (struct ffb_deviation_sums){0};
-  for (int64_t first = 0; first < n; first += (int64_t)DEVIATION_BLOCK * DEVIATION_ROUND) {
-    int64_t left = n - first, blocks = (left + DEVIATION_BLOCK - 1) / DEVIATION_BLOCK;
-    blocks = blocks < DEVIATION_ROUND ? blocks : DEVIATION_ROUND;
-    struct ffb_deviation_sums part[DEVIATION_ROUND];
-#pragma omp parallel for num_threads(ffb_cpu_threads_for(device, left)) schedule(static)
+enum { CLIP_BLOCK = 4096, CLIP_ROUND = 64, CLIP_SUMS = 3 };
+
+/* One pass: kernel over blocks, which are handed out to threads and added in order. */
+struct clip_pass {
+  ffb_cpu_clip_kernel *kernel;
+  const float *x;
+  int64_t n;
+  float parameter;
+};
+
+static void my_clip_blocks(const struct clip_pass *pass, int64_t first, int64_t blocks,
+                           double part[CLIP_ROUND][CLIP_SUMS]) {
+  struct ffb_cpu_span share = ffb_cpu_share(blocks, 1, omp_get_num_threads(), omp_get_thread_num());
+  for (int64_t b = share.begin; b < share.end; b++) {
+    int64_t start = first + b * CLIP_BLOCK, n = pass->n - start < CLIP_BLOCK ? pass->n - start : CLIP_BLOCK;
+    pass->kernel(pass->x + start, n, pass->parameter, part[b]);
+  }
+}
+
+static void run_clip_pass(struct ffb_device *device, const struct clip_pass *pass, double total[CLIP_SUMS]) {
+  memset(total, 0, CLIP_SUMS * sizeof *total);
+  for (int64_t first = 0; first < pass->n; first += (int64_t)CLIP_BLOCK * CLIP_ROUND) {
+    int64_t blocks = (pass->n - first + CLIP_BLOCK - 1) / CLIP_BLOCK;
+    blocks = blocks < CLIP_ROUND ? blocks : CLIP_ROUND;
+    double part[CLIP_ROUND][CLIP_SUMS];
+    FFB_CPU_RUN(ffb_cpu_threads_for(device, pass->n - first), my_clip_blocks(pass, first, blocks, part));
     for (int64_t b = 0; b < blocks; b++) {
-      int64_t start = b * DEVIATION_BLOCK, length = left - start < DEVIATION_BLOCK ? left - start : DEVIATION_BLOCK;
-      device->kernels->clip_sums(x + first + start, length, inverse, &part[b].xx, &part[b].xq, &part[b].qq);
-    }
-    for (int64_t b = 0; b < blocks; b++) {
-      sums->xx += part[b].xx;
-      sums->xq += part[b].xq;
-      sums->qq += part[b].qq;
+      for (int i = 0; i < CLIP_SUMS; i++)
+        total[i] += part[b][i];
     }
   }
 }
 
+static void clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
+                      struct ffb_deviation_sums *sums) {
+  const struct clip_pass pass = {.kernel = device->kernels->clip_sums, .x = x, .n = n, .parameter = inverse};
+  double total[CLIP_SUMS];
+  run_clip_pass(device, &pass, total);
+  *sums = (struct ffb_deviation_sums){total[0], total[1], total[2]};
+}
+
+static void clip_moments(struct ffb_device *device, const float *x, int64_t n, double *sum, double *squares) {
+  const struct clip_pass pass = {.kernel = device->kernels->clip_moments, .x = x, .n = n};
+  double total[CLIP_SUMS];
+  run_clip_pass(device, &pass, total);
+  *sum = total[0];
+  *squares = total[1];
+}
+
+/* A float is larger than the limit where it is larger than the largest float that is not. */
+static int64_t clip_beyond(struct ffb_device *device, const float *x, int64_t n, double limit) {
+  const float above = (float)limit;
+  const struct clip_pass pass = {.kernel = device->kernels->clip_beyond,
+                                 .x = x,
+                                 .n = n,
+                                 .parameter = (double)above > limit ? nextafterf(above, 0) : above};
+  double total[CLIP_SUMS];
+  run_clip_pass(device, &pass, total);
+  return (int64_t)total[0];
+}
+
+static float clip_largest(struct ffb_device *device, const float *x, int64_t n) {
+  uint32_t bits = device->kernels->absmax_f32(x, n);
+  float largest;
+  memcpy(&largest, &bits, sizeof largest);
+  return isfinite(largest) ? largest : INFINITY;
+}
+
 bool ffb_cpu_clip_search(struct ffb_device *device, const union ffb_arguments *arguments) {
-  ffb_reference_clip_search_by(device, &arguments->clip_search, clip_sums);
+  static const struct ffb_clip_passes passes = {clip_sums, clip_largest, clip_moments, clip_beyond};
+  ffb_reference_clip_search_by(device, &arguments->clip_search, &passes);
   return true;
 }
 
@@ -285,15 +338,16 @@ bool ffb_cpu_bias_gradient(struct ffb_device *device, const union ffb_arguments 
   return true;
 }
 
+static void my_sum(const struct ffb_cpu_kernels *kernels, const struct ffb_add_scaled *add, float factor) {
+  struct ffb_cpu_span share = my_share(ffb_elements(add->out));
+  kernels->add_scaled((float *)add->out->data + share.begin, (const float *)add->a->data + share.begin,
+                      (const float *)add->b->data + share.begin, share.end - share.begin, factor);
+}
+
 bool ffb_cpu_add_scaled(struct ffb_device *device, const union ffb_arguments *arguments) {
   const struct ffb_add_scaled *add = &arguments->add_scaled;
   float factor = add->factor ? ffb_cpu_scalar(add->factor) : 1;
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(add->out)))
-  {
-    struct ffb_cpu_span share = my_share(ffb_elements(add->out));
-    device->kernels->add_scaled((float *)add->out->data + share.begin, (const float *)add->a->data + share.begin,
-                                (const float *)add->b->data + share.begin, share.end - share.begin, factor);
-  }
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, ffb_elements(add->out)), my_sum(device->kernels, add, factor));
   return true;
 }
 
@@ -359,13 +413,15 @@ void ffb_cpu_adam_of(struct ffb_cpu_update *update, const struct ffb_adam *rule)
   update->epsilon = rule->epsilon;
 }
 
+static void my_update(const struct ffb_cpu_kernels *kernels, const struct ffb_cpu_update *update,
+                      const struct ffb_tensor *gradient) {
+  struct ffb_cpu_span share = my_share(ffb_elements(gradient));
+  kernels->update(update, gradient->data, share.begin, share.end - share.begin);
+}
+
 static void update_shared(const struct ffb_device *device, const struct ffb_cpu_update *update,
                           const struct ffb_tensor *gradient) {
-#pragma omp parallel num_threads(ffb_cpu_threads_for(device, ffb_elements(gradient)))
-  {
-    struct ffb_cpu_span share = my_share(ffb_elements(gradient));
-    device->kernels->update(update, gradient->data, share.begin, share.end - share.begin);
-  }
+  FFB_CPU_RUN(ffb_cpu_threads_for(device, ffb_elements(gradient)), my_update(device->kernels, update, gradient));
 }
 
 bool ffb_cpu_sgd_update(struct ffb_device *device, const union ffb_arguments *arguments) {

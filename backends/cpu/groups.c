@@ -237,8 +237,7 @@ enum { PIECE = 1024 };
 
 /* Elements begin .. end - 1 of the tensor, whatever rows they lie in. */
 static void quantise_part(struct normalised *from, const struct ffb_suq_quantise *suq,
-                          const struct ffb_cpu_rounding *rounding, struct ffb_cpu_span share) {
-  const float reciprocal = 1 / ffb_cpu_scalar(suq->scale);
+                          const struct ffb_cpu_rounding *rounding, float reciprocal, struct ffb_cpu_span share) {
   float piece[PIECE];
   for (int64_t at = share.begin; at < share.end; at += PIECE) {
     int64_t n = share.end - at < PIECE ? share.end - at : PIECE;
@@ -248,9 +247,9 @@ static void quantise_part(struct normalised *from, const struct ffb_suq_quantise
 }
 
 /* Rows as they lie, where no random numbers are to be drawn in blocks. */
-static void quantise_rows(struct normalised *from, const struct ffb_suq_quantise *suq, struct ffb_cpu_span rows) {
+static void quantise_rows(struct normalised *from, const struct ffb_suq_quantise *suq, float reciprocal,
+                          struct ffb_cpu_span rows) {
   const struct groups *groups = from->groups;
-  const float reciprocal = 1 / ffb_cpu_scalar(suq->scale);
   for (int64_t m = rows.begin; m < rows.end; m++) {
     spread_factors(from, m);
     groups->kernels->normalisation->scale_channels_nearest((int8_t *)suq->q->data + m * groups->columns,
@@ -276,12 +275,12 @@ bool ffb_cpu_normalise_s8(struct ffb_device *device, const union ffb_arguments *
     struct ffb_cpu_rounding rounding = ffb_cpu_rounding_of(suq->rounding, suq->seed, suq->purpose, suq->step);
     struct normalised from = {.groups = &groups, .x = x->data, .factors = factors, .row = -1};
     my_factors(&groups, &both->normalise, rows, factors);
-    ffb_cpu_join_scale(&both->scale, both->scale.range == FFB_RANGE_ABSMAX ? largest_normalised(&from, rows) : 0,
-                       &largest);
+    float scale = ffb_cpu_join_scale(
+        &both->scale, both->scale.range == FFB_RANGE_ABSMAX ? largest_normalised(&from, rows) : 0, &largest);
     if (groups.scratch && !rounding.stochastic)
-      quantise_rows(&from, suq, rows);
+      quantise_rows(&from, suq, 1 / scale, rows);
     else
-      quantise_part(&from, suq, &rounding, share);
+      quantise_part(&from, suq, &rounding, 1 / scale, share);
   }
   return true;
 }

@@ -63,6 +63,8 @@ struct ffb_cpu_update {
   struct ffb_cpu_rounding rounding;
 };
 
+typedef void ffb_cpu_clip_kernel(const float *x, int64_t n, float parameter, double sums[3]);
+
 struct ffb_cpu_kernels {
   const char *name;
   int lanes, panel, tile_rows, group;
@@ -108,8 +110,11 @@ struct ffb_cpu_kernels {
   /* `index` is the first element's number in the tensor, a multiple of 8. */
   void (*quantise)(int8_t *q, const float *x, int64_t n, float reciprocal, const struct ffb_cpu_rounding *rounding,
                    uint64_t index);
-  /* Sums over one block as struct ffb_deviation_sums asks (backends/reference): FP64, lane i % 16, then the tree. */
-  void (*clip_sums)(const float *x, int64_t n, float inverse, double *xx, double *xq, double *qq);
+  /* One block of the passes of struct ffb_clip_passes (backends/reference): FP64, lane i % 16, then the tree. */
+  ffb_cpu_clip_kernel *clip_sums;    /* by the inverse of a scale: xx, xq, qq */
+  ffb_cpu_clip_kernel *clip_moments; /* sum, squares */
+  ffb_cpu_clip_kernel *clip_beyond;  /* by a limit: how many are beyond */
+  void (*dequantise_s8)(float *out, const int8_t *x, int64_t n, float scale, bool accumulate);
   void (*dequantise_s32)(float *out, const int32_t *x, int64_t n, float scale, bool accumulate);
   void (*add_scaled)(float *out, const float *a, const float *b, int64_t n, float factor);
   void (*update)(const struct ffb_cpu_update *update, const float *gradient, int64_t begin, int64_t n);

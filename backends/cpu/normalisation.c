@@ -384,8 +384,9 @@ static void my_quantised(struct source source, const struct ffb_suq_scale *scale
   struct ffb_cpu_rounding rounding =
       ffb_cpu_rounding_of(quantise->rounding, quantise->seed, quantise->purpose, quantise->step);
   struct ffb_cpu_span share = my_share(ffb_elements(quantise->q), FFB_CPU_CHANNELS);
-  ffb_cpu_join_scale(scale, scale->range == FFB_RANGE_ABSMAX ? largest_value(&source, share) : 0, largest);
-  source.normalise.reciprocal = source.gradient.reciprocal = 1 / ffb_cpu_scalar(scale->scale);
+  float joined =
+      ffb_cpu_join_scale(scale, scale->range == FFB_RANGE_ABSMAX ? largest_value(&source, share) : 0, largest);
+  source.normalise.reciprocal = source.gradient.reciprocal = 1 / joined;
   if (source.kept) {
     source.kernels->quantise((int8_t *)quantise->q->data + share.begin, source.kept + share.begin,
                              share.end - share.begin, source.normalise.reciprocal, &rounding, (uint64_t)share.begin);

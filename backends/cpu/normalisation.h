@@ -131,9 +131,9 @@ void ffb_cpu_channel_gradients(struct ffb_cpu_gradient_job *job);
  * is the image's pixels where goodness is a mean, else 0. */
 void ffb_cpu_goodness_factors(float *factors, const float *gradient, int groups, int64_t channels, int64_t mean_of);
 
-/* Scale and running maximum of a quantiser, from the bits of the largest absolute value (an integer where x is S32). */
-void ffb_cpu_set_scale(const struct ffb_suq_scale *suq, uint32_t bits);
-/* Run by all threads, each with the bits of max|x| over its own elements; `bits`, which they share, starts at 0. */
-void ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits);
+/* Scale and running maximum of a quantiser. Run by all threads, each with the bits of max|x| over its own elements (an
+ * integer where x is S32); `bits`, which they share, starts at 0. Returns the scale: in the tensor it is when all
+ * threads are done. */
+float ffb_cpu_join_scale(const struct ffb_suq_scale *suq, uint32_t mine, uint32_t *bits);
 
 #endif

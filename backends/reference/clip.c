@@ -18,8 +18,8 @@ static float clamped(float value, float limit) {
   return value > limit ? limit : value < -limit ? -limit : value;
 }
 
-void ffb_reference_clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
-                             struct ffb_deviation_sums *sums) {
+static void clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
+                      struct ffb_deviation_sums *sums) {
   (void)device;
   *sums = (struct ffb_deviation_sums){0};
   for (int64_t start = 0; start < n; start += BLOCK) {
@@ -43,11 +43,10 @@ static double deviation_of(const struct ffb_deviation_sums *sums) {
   return lengths > 0 ? 1 - sums->xq / lengths : 1;
 }
 
-/* Largest absolute value; infinite where any element is not finite. */
-static float finite_maximum(const float *x, int64_t n, struct ffb_executed *executed) {
+static float finite_maximum(struct ffb_device *device, const float *x, int64_t n) {
+  (void)device;
   float largest = 0;
   for (int64_t i = 0; i < n; i++) {
-    executed->compared_elements++;
     if (!isfinite(x[i]))
       return INFINITY;
     largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
@@ -55,9 +54,9 @@ static float finite_maximum(const float *x, int64_t n, struct ffb_executed *exec
   return largest;
 }
 
-/* About a third of a normal distribution lies beyond one standard deviation, less of a heavy-tailed one. */
-static bool looks_gaussian(const float *x, int64_t n, struct ffb_executed *executed) {
-  double total = 0, squares = 0;
+static void moments(struct ffb_device *device, const float *x, int64_t n, double *total, double *squares) {
+  (void)device;
+  *total = *squares = 0;
   for (int64_t start = 0; start < n; start += BLOCK) {
     int64_t end = n - start < BLOCK ? n : start + BLOCK;
     double sum[LANES] = {0}, square[LANES] = {0};
@@ -66,32 +65,42 @@ static bool looks_gaussian(const float *x, int64_t n, struct ffb_executed *execu
       sum[(i - start) % LANES] += value;
       square[(i - start) % LANES] += value * value;
     }
-    total += lanes_total(sum);
-    squares += lanes_total(square);
-    executed->searched_elements += end - start;
+    *total += lanes_total(sum);
+    *squares += lanes_total(square);
   }
-  double mean = total / (double)n, deviation = sqrt(fmax(squares / (double)n - mean * mean, 0));
-  int64_t beyond = 0;
+}
+
+static int64_t beyond(struct ffb_device *device, const float *x, int64_t n, double limit) {
+  (void)device;
+  int64_t count = 0;
   for (int64_t i = 0; i < n; i++)
-    beyond += fabs((double)x[i]) > deviation;
-  executed->searched_elements += n;
-  return (double)beyond > 0.3 * (double)n;
+    count += fabs((double)x[i]) > limit;
+  return count;
 }
 
 /* A tensor whose deviation is asked for at one ratio after another. */
 struct searched {
   struct ffb_device *device;
-  ffb_clip_sums *sums;
+  const struct ffb_clip_passes *passes;
   const float *x;
   int64_t n;
   float largest;
   struct ffb_executed *executed;
 };
 
+/* About a third of a normal distribution lies beyond one standard deviation, less of a heavy-tailed one. */
+static bool looks_gaussian(const struct searched *searched) {
+  double total, squares, n = (double)searched->n;
+  searched->passes->moments(searched->device, searched->x, searched->n, &total, &squares);
+  double mean = total / n, deviation = sqrt(fmax(squares / n - mean * mean, 0));
+  searched->executed->searched_elements += 2 * searched->n;
+  return (double)searched->passes->beyond(searched->device, searched->x, searched->n, deviation) > 0.3 * n;
+}
+
 static double deviation_at(const struct searched *searched, double ratio) {
   float scale = (float)ratio * searched->largest / 127;
   struct ffb_deviation_sums sums;
-  searched->sums(searched->device, searched->x, searched->n, 1 / (scale < FLT_MIN ? 1 : scale), &sums);
+  searched->passes->sums(searched->device, searched->x, searched->n, 1 / (scale < FLT_MIN ? 1 : scale), &sums);
   searched->executed->searched_elements += searched->n;
   return deviation_of(&sums);
 }
@@ -122,16 +131,17 @@ static float best_ratio(const struct searched *searched, double *least) {
   return clipped < whole ? (float)(at_left <= at_right ? left : right) : 1;
 }
 
-static void search_clip(struct ffb_device *device, const struct ffb_clip_search *search, ffb_clip_sums *sums,
-                        struct ffb_executed *executed) {
+static void search_clip(struct ffb_device *device, const struct ffb_clip_search *search,
+                        const struct ffb_clip_passes *passes, struct ffb_executed *executed) {
   struct searched searched = {
-      .device = device, .sums = sums, .x = search->x->data, .n = ffb_elements(search->x), .executed = executed};
-  searched.largest = finite_maximum(searched.x, searched.n, executed);
+      .device = device, .passes = passes, .x = search->x->data, .n = ffb_elements(search->x), .executed = executed};
+  searched.largest = passes->largest(device, searched.x, searched.n);
+  executed->compared_elements += searched.n;
   bool zero = searched.largest / 127 < FLT_MIN, finite = isfinite(searched.largest);
   float *ratio = search->ratio->data, found = 1;
   double deviation = zero ? 0 : 1;
   bool searches = !zero && finite;
-  if (searches && search->gaussian_test && looks_gaussian(searched.x, searched.n, executed))
+  if (searches && search->gaussian_test && looks_gaussian(&searched))
     deviation = deviation_at(&searched, 1);
   else if (searches)
     found = best_ratio(&searched, &deviation);
@@ -145,13 +155,14 @@ static void search_clip(struct ffb_device *device, const struct ffb_clip_search 
 }
 
 void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search,
-                                  ffb_clip_sums *sums) {
+                                  const struct ffb_clip_passes *passes) {
   struct ffb_executed ignored = {0};
-  search_clip(device, search, sums, &ignored);
+  search_clip(device, search, passes, &ignored);
 }
 
 bool ffb_counted_clip_search(struct ffb_executed *executed, const union ffb_arguments *arguments) {
-  search_clip(NULL, &arguments->clip_search, ffb_reference_clip_sums, executed);
+  static const struct ffb_clip_passes passes = {clip_sums, finite_maximum, moments, beyond};
+  search_clip(NULL, &arguments->clip_search, &passes, executed);
   return true;
 }
 
@@ -185,7 +196,8 @@ static double segments_deviation(const struct ffb_tensor *tensor, float coarse_s
 
 bool ffb_counted_segment_search(struct ffb_executed *executed, const union ffb_arguments *arguments) {
   const struct ffb_segment_search *search = &arguments->segment_search;
-  float coarse_scale = finite_maximum(search->x->data, ffb_elements(search->x), executed) / 63;
+  float coarse_scale = finite_maximum(NULL, search->x->data, ffb_elements(search->x)) / 63;
+  executed->compared_elements += ffb_elements(search->x);
   /* Below this the finest scale has no finite reciprocal, and the tensor is as good as zero. */
   bool zero = ldexpf(coarse_scale, -7) < FLT_MIN;
   int best = 0;

@@ -48,13 +48,18 @@ struct ffb_deviation_sums {
   double xx, xq, qq;
 };
 
-/* Sums over x[0 .. n-1] and q = clamp(nearest(x * inverse), -127, 127), in the order that backend.h gives for
- * CLIP_SEARCH. */
-typedef void ffb_clip_sums(struct ffb_device *device, const float *x, int64_t n, float inverse,
-                           struct ffb_deviation_sums *sums);
-ffb_clip_sums ffb_reference_clip_sums;
-
-/* CLIP_SEARCH with the sums taken by `sums`: a backend that has threads passes its own. */
-void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search, ffb_clip_sums *sums);
+/* The passes of CLIP_SEARCH over x[0 .. n-1]; sums in the order that backend.h gives for it. A backend that has threads
+ * brings its own. */
+struct ffb_clip_passes {
+  /* Of x and q = clamp(nearest(x * inverse), -127, 127). */
+  void (*sums)(struct ffb_device *device, const float *x, int64_t n, float inverse, struct ffb_deviation_sums *sums);
+  /* Largest absolute value; infinite where any element is not finite. */
+  float (*largest)(struct ffb_device *device, const float *x, int64_t n);
+  void (*moments)(struct ffb_device *device, const float *x, int64_t n, double *sum, double *squares);
+  /* How many |x| are larger. */
+  int64_t (*beyond)(struct ffb_device *device, const float *x, int64_t n, double limit);
+};
+void ffb_reference_clip_search_by(struct ffb_device *device, const struct ffb_clip_search *search,
+                                  const struct ffb_clip_passes *passes);
 
 #endif
