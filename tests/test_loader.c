@@ -338,7 +338,8 @@ static void evaluation_disturbs_no_training_batch(void **state) {
   loader_close(&direct);
 }
 
-/* The epoch whose shuffling the thread does not survive; -1: none. */
+/* From this epoch on the thread does not survive shuffling; -1: never. It need not come to each: where it is behind,
+ * the training loop makes batches of its own. */
 static int64_t fatal_epoch = -1;
 static pthread_t main_thread;
 
@@ -347,7 +348,8 @@ void ffb_random_permutation(uint64_t seed, uint32_t purpose, uint32_t step, uint
   void (*real)(uint64_t, uint32_t, uint32_t, uint32_t *, uint32_t);
   void *found = dlsym(RTLD_NEXT, "ffb_random_permutation");
   memcpy(&real, &found, sizeof real);
-  if (step == fatal_epoch && purpose == FFB_PURPOSE_SHUFFLE && !pthread_equal(pthread_self(), main_thread))
+  if (fatal_epoch >= 0 && step >= fatal_epoch && purpose == FFB_PURPOSE_SHUFFLE &&
+      !pthread_equal(pthread_self(), main_thread))
     pthread_exit(NULL);
   real(seed, purpose, step, order, count);
 }

@@ -1306,8 +1306,8 @@ static void lookahead_rows_are_comparable(void **state) {
     }
     size_t seeds = p == 2 ? 3 : 1;
     assert_int_equal(compared,
-                     seeds * (3 * 3 * 2 + 4 * 3)); /* ordered pairs: three readings of three labels, then four */
-    assert_int_equal(json_array_size(cells), seeds * (3 * 3 + 4 + 2));
+                     seeds * 3 * (3 * 2 + 4 * 3)); /* ordered pairs of three and of four readings of a label */
+    assert_int_equal(json_array_size(cells), seeds * (3 * (3 + 4) + 2));
     json_decref(plan);
   }
 }
@@ -1327,9 +1327,9 @@ static void lookahead_is_reported(void **state) {
   const char *markdown = file_text(result, 0);
   assert_row(markdown, "block | overlay | off", "block | overlay | off | -¹ | -¹ | - | - | -¹ | -¹");
   assert_row(markdown, "block | overlay | scalar, block", "| 41.00 | -² | 2 | 0.2 | 15.0 | 14.0"); /* epochs: 0, 0.2 */
-  assert_row(markdown, "layer | pattern | block", "| 51.00 | -² | 2 | 0.2 |");
-  assert_row(markdown, "layer | pattern | off", "| 49.00 | -² | 2 | - |");
-  assert_row(markdown, "layer | none    | one-pass", "| 54.00 |");
+  assert_row(markdown, "layer | pattern | block", "| 59.00 | -² | 2 | 0.2 |");
+  assert_row(markdown, "layer | pattern | off", "| 57.00 | -² | 2 | - |");
+  assert_row(markdown, "layer | none    | one-pass", "| 62.00 |");
   assert_contains(markdown, "not run");
   json_decref(result);
 }
