@@ -12,16 +12,15 @@ static const uint32_t round_constants[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-static uint32_t rotate(uint32_t x, int n) {
-  return x >> n | x << (32 - n);
-}
+/* A macro: a function would not be inlined in builds with sanitizers, whose tests hash much. */
+#define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))
 
 /* One round; the caller rotates the names instead of moving the values. */
 #define ROUND(a, b, c, d, e, f, g, h, i)                                                                               \
   do {                                                                                                                 \
-    uint32_t t = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + round_constants[i] + w[i]; \
+    uint32_t t = h + (ROTATE(e, 6) ^ ROTATE(e, 11) ^ ROTATE(e, 25)) + (g ^ (e & (f ^ g))) + round_constants[i] + w[i]; \
     d += t;                                                                                                            \
-    h = t + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));                                \
+    h = t + (ROTATE(a, 2) ^ ROTATE(a, 13) ^ ROTATE(a, 22)) + ((a & b) | (c & (a | b)));                                \
   } while (0)
 
 static void compress(uint32_t state[8], const uint8_t block[64]) {
@@ -32,8 +31,8 @@ static void compress(uint32_t state[8], const uint8_t block[64]) {
     w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 |
            block[4 * i + 3];
   for (int i = 16; i < 64; i++) {
-    uint32_t x = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3;
-    uint32_t y = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
+    uint32_t x = ROTATE(w[i - 15], 7) ^ ROTATE(w[i - 15], 18) ^ w[i - 15] >> 3;
+    uint32_t y = ROTATE(w[i - 2], 17) ^ ROTATE(w[i - 2], 19) ^ w[i - 2] >> 10;
     w[i] = w[i - 16] + x + w[i - 7] + y;
   }
   for (int i = 0; i < 64; i += 8) {
