@@ -198,7 +198,7 @@ static void run_clip_pass(struct ffb_device *device, const struct clip_pass *pas
   for (int64_t first = 0; first < pass->n; first += (int64_t)CLIP_BLOCK * CLIP_ROUND) {
     int64_t blocks = (pass->n - first + CLIP_BLOCK - 1) / CLIP_BLOCK;
     blocks = blocks < CLIP_ROUND ? blocks : CLIP_ROUND;
-    double part[CLIP_ROUND][CLIP_SUMS];
+    double part[CLIP_ROUND][CLIP_SUMS] = {0};
     FFB_CPU_RUN(ffb_cpu_threads_for(device, pass->n - first), my_clip_blocks(pass, first, blocks, part));
     for (int64_t b = 0; b < blocks; b++) {
       for (int i = 0; i < CLIP_SUMS; i++)
