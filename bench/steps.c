@@ -109,6 +109,10 @@ static bool set_options(struct run_config *config, const struct request *request
   config->batch = BATCH;
   config->threads = THREADS;
   config->train_limit = RECORDS;
+  /* With the trainers' own rate backpropagation diverges on some networks. */
+  if (!is_mlp(model) && !(values && strstr(values, "learning_rate=")) &&
+      !run_config_set(config, "learning_rate=0.003", error))
+    return false;
   for (char *part = values ? strtok(values, ",") : NULL; part; part = strtok(NULL, ",")) {
     if (!run_config_set(config, part, error))
       return false;
@@ -149,6 +153,16 @@ static void close_contestant(struct contestant *c) {
   run_config_end(&c->config);
 }
 
+/* NaNs take other ways than numbers: their steps would be timed in place of a training's. */
+static bool check_divergence(const struct contestant *c, struct ffb_error *error) {
+  const struct ffb_trainer *trainer = c->assembly.parts.trainer;
+  bool diverged = false;
+  if (trainer->diverged && !trainer->diverged(c->assembly.state, &diverged, error))
+    return false;
+  return !diverged || ffb_fail(error, "%s diverged after at most %lld steps: give it a smaller learning_rate", c->title,
+                               (long long)c->next);
+}
+
 /* Median milliseconds of `steps` steps. Batches are copied to a device within their step, as those of PyTorch's side.
  */
 static bool time_steps(struct contestant *c, int steps, double *median, struct ffb_error *error) {
@@ -167,7 +181,7 @@ static bool time_steps(struct contestant *c, int steps, double *median, struct f
     c->next++;
   }
   struct meter_times summary;
-  good = good && meter_times_summary(times, (size_t)steps, &summary, error);
+  good = good && check_divergence(c, error) && meter_times_summary(times, (size_t)steps, &summary, error);
   if (good)
     *median = summary.median;
   free(times);
