@@ -418,7 +418,8 @@ def setting(text):
 def arguments_of():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--algorithms", nargs="*", help="ours: ALGORITHM[:option=value,...]; else all, with the options of experiments/tuned.lua")
+    parser.add_argument("--algorithms", nargs="*", help="ours: ALGORITHM[:option=value,...]; else all, with the options of experiments/tuned.lua "
+                        "but for the learning rate: 0.003 on convolutional networks unless named")
     parser.add_argument("--modes", nargs="*", choices=MODES, default=STANDARD_MODES, help="PyTorch's")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="OPTION=VALUE",
                         help="for every algorithm; model.stem and model.squeeze_excitation change PyTorch's model too")

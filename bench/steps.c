@@ -3,6 +3,8 @@
  * Without --serve every algorithm takes its turn, round by round: median step time, multiply-accumulates a second,
  * their share of this machine's peak for the type of the products, and the ratio to bp_fp32.
  *
+ * Convolutional networks train at a learning rate of 0.003 unless another is named; one that diverges is an error.
+ *
  * With --serve one trainer says "ready", then reads a number of steps from each line of input, runs them and prints
  * their median in milliseconds: the other half of bench/pytorch_pairs.py. */
 #include "backends/cpu/peak.h"
@@ -109,9 +111,8 @@ static bool set_options(struct run_config *config, const struct request *request
   config->batch = BATCH;
   config->threads = THREADS;
   config->train_limit = RECORDS;
-  /* With the trainers' own rate backpropagation diverges on some networks. */
-  if (!is_mlp(model) && !(values && strstr(values, "learning_rate=")) &&
-      !run_config_set(config, "learning_rate=0.003", error))
+  /* With the trainers' own rate backpropagation diverges on some networks; one that is named comes after this one. */
+  if (!is_mlp(model) && !run_config_set(config, "learning_rate=0.003", error))
     return false;
   for (char *part = values ? strtok(values, ",") : NULL; part; part = strtok(NULL, ",")) {
     if (!run_config_set(config, part, error))
